@@ -1,0 +1,1 @@
+"""What every room shares: errors, canonical JSON and digests, files, random bits, progress."""

@@ -1,0 +1,102 @@
+"""Writing files so that a killed process leaves either the old file or the new one, never half of one."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import filelock
+
+from palette_bench.common.canonical import canonical_json
+from palette_bench.common.errors import InputError
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` that takes its place when the block ends well.
+
+    The bytes are flushed to the disk before the rename. On any failure the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_writer(path) as stream:
+        stream.write(data)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON with sorted keys. Raises ValueError for NaN and infinities."""
+    write_bytes(path, (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode())
+
+
+def jsonl_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Rows as canonical JSON, one a line."""
+    return b"".join(canonical_json(row) + b"\n" for row in rows)
+
+
+def read_json(path: Path, *, kind: str) -> dict[str, object]:
+    """The JSON object in ``path``. ``kind`` names the file in errors (``set``, ``record``)."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"no {kind} file here", where=path, found="nothing") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"a {kind} file cannot be read", where=path, expected="a JSON object", found=error) from error
+    if not isinstance(value, dict):
+        raise InputError(
+            f"a {kind} file cannot be read", where=path, expected="a JSON object", found=type(value).__name__
+        )
+    return value
+
+
+def read_jsonl(path: Path, *, kind: str) -> list[dict[str, object]]:
+    """The JSON objects in ``path``, one a line."""
+    rows: list[dict[str, object]] = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"a {kind} file cannot be read", where=path, found=error.strerror or error) from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"a {kind} file is damaged", where=f"{path}, line {number}", found=error) from error
+        if not isinstance(row, dict):
+            raise InputError(f"a {kind} file is damaged", where=f"{path}, line {number}", expected="a JSON object")
+        rows.append(row)
+    return rows
+
+
+@contextmanager
+def exclusive(path: Path, *, purpose: str) -> Iterator[None]:
+    """Hold the lock file ``path``; raises InputError at once when another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise InputError(
+            f"another process is already busy: {purpose}",
+            where=path,
+            expected="one process at a time",
+            next_step="wait until it has finished, then run the command again: what it made will be reused",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

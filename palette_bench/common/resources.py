@@ -1,0 +1,20 @@
+"""The data folders that ship with the package: protocols, baselines, leaderboards."""
+
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+
+def protocols() -> Traversable:
+    """One TOML a set."""
+    return resources.files("palette_bench.protocols")
+
+
+def leaderboards() -> Traversable:
+    """Published numbers and result records."""
+    return resources.files("palette_bench.leaderboards")
+
+
+def toml_files(folder: Traversable) -> Iterator[Traversable]:
+    """The TOML files of a data folder, by name."""
+    yield from sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
