@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 class _SilentTask:
     def advance(self, count: int = 1) -> None:
-        return None
+        """Nobody is told."""
 
 
 class Silent:
@@ -32,7 +32,8 @@ class Silent:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
+        """Nothing is drawn."""
         yield _SilentTask()
 
     def note(self, message: str) -> None:
-        return None
+        """Nothing is printed."""

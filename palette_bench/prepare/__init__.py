@@ -1,0 +1,1 @@
+"""Protocol + source images -> frozen evaluation set."""

@@ -1,0 +1,1 @@
+"""What is evaluated: definitions as frozen data, with fingerprints."""

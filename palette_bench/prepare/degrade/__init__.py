@@ -1,0 +1,1 @@
+"""Reference -> condition, as pure functions."""

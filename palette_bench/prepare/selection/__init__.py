@@ -1,0 +1,1 @@
+"""Which images of a source make a set, and in which order."""

@@ -1,0 +1,1 @@
+"""Pretrained networks as feature extractors, and the registry of their weights."""

@@ -1,0 +1,1 @@
+"""Numbers from features: pure functions in float64."""

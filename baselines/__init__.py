@@ -1,0 +1,1 @@
+"""Baselines as data: one folder each. This file only makes the folder importable as package data."""
