@@ -1,0 +1,172 @@
+"""``palette-bench weights``: which weights files there are, and how they get here."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from palette_bench.common.progress import Task
+    from palette_bench.score.backbones.weights import LocatedWeights, WeightsFile, WeightsStatus
+
+
+@click.group(name="weights", short_help="Weights of the pretrained networks: list, fetch, import.")
+def command() -> None:
+    """Weights of the pretrained networks that score photographs.
+
+    Every file is checked by its sha256 each time it is used. Only `fetch` touches the network.
+
+    \b
+    Example:
+        palette-bench weights fetch
+        palette-bench weights list
+    """
+
+
+@command.command(name="list", short_help="What is needed, what is here, where it comes from.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def list_files(as_json: bool) -> None:
+    """List the weights files with their digests, addresses and whether they are in place.
+
+    \b
+    Example:
+        palette-bench weights list
+        palette-bench weights list --json
+    """
+    from palette_bench.score.backbones import weights
+
+    rows = weights.status()
+    if as_json:
+        click.echo(json.dumps([_status_json(row) for row in rows], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "state", "used for", "file")
+    for row in rows:
+        table.add_row(row.file.name, row.state.value, row.file.used_for, str(row.path))
+    console = Console(soft_wrap=not Console().is_terminal)
+    console.print(table)
+    for row in rows:
+        console.print(f"{row.file.name}: sha256 {row.file.sha256}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  from {row.file.url}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {row.file.source}", highlight=False, markup=False, soft_wrap=True)
+
+
+@command.command(short_help="Download weights files.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--offline", is_flag=True, envvar="PALETTE_BENCH_OFFLINE", help="Never touch the network.", show_envvar=True
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def fetch(names: tuple[str, ...], offline: bool, as_json: bool) -> None:
+    """Download the weights called NAME, or all of them. Files in place are checked and not downloaded again.
+
+    \b
+    Example:
+        palette-bench weights fetch
+        palette-bench weights fetch inception2015 resnet50-v1
+    """
+    from palette_bench.score.backbones import weights
+
+    files = [weights.named(name) for name in names] or list(weights.FILES.values())
+    progress = _DownloadProgress()
+    located = [(file, weights.fetch(file, offline=offline, progress=progress)) for file in files]
+    _print_located(located, as_json=as_json)
+
+
+@command.command(name="import", short_help="Use a weights file that is already on this machine.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "name", metavar="NAME", help="What the file is; needed only for other weights.")
+@click.option(
+    "--allow-other-weights",
+    is_flag=True,
+    help="Accept weights that are not the published ones; what they score is comparable with nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def import_(file: Path, name: str | None, allow_other_weights: bool, as_json: bool) -> None:
+    """Copy FILE to where weights belong. It is recognised by its sha256, whatever it is called.
+
+    \b
+    Example:
+        palette-bench weights import ~/Downloads/resnet50-0676ba61.pth
+        palette-bench weights import mine.pth --as inception2015 --allow-other-weights
+    """
+    from palette_bench.score.backbones import weights
+
+    _print_located([weights.import_file(file, name=name, allow_other=allow_other_weights)], as_json=as_json)
+
+
+def _status_json(row: "WeightsStatus") -> dict[str, object]:
+    return {
+        "name": row.file.name,
+        "state": row.state.value,
+        "path": str(row.path),
+        "url": row.file.url,
+        "sha256": row.file.sha256,
+        "found_sha256": row.found_sha256,
+        "size_bytes": row.file.size_bytes,
+        "source": row.file.source,
+        "used_for": row.file.used_for,
+    }
+
+
+def _print_located(located: "list[tuple[WeightsFile, LocatedWeights]]", *, as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {"name": file.name, "path": str(at.path), "sha256": at.sha256, "canonical": at.canonical}
+            for file, at in located
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for file, at in located:
+        remark = "" if at.canonical else "  (not the published weights: comparable with nothing)"
+        click.echo(f"{file.name}: {at.path}{remark}")
+
+
+class _DownloadProgress:
+    """Bytes, rate and time left on stderr; nothing where that is not a terminal."""
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> "Iterator[Task]":
+        """Show a bar while the block runs."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+            yield _Bar(bars, bars.add_task(label, total=total or None))
+
+    def note(self, message: str) -> None:
+        """One line on stderr."""
+        click.echo(message, err=True)
+
+
+class _Bar:
+    def __init__(self, bars: "Bars", task: "TaskID") -> None:
+        self._bars = bars
+        self._task = task
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more bytes have arrived."""
+        self._bars.advance(self._task, count)

@@ -1,0 +1,174 @@
+"""What the pretrained networks share: vetting a weights file, the device, exact float32, folding, the 224 crop."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tvf
+
+from palette_bench.common.errors import InputError, UsageError
+
+SHORT_SIDE = 256
+CROP = 224
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+
+_SHOWN_CHARACTERS = 400
+
+
+def torch_device(name: str) -> torch.device:
+    """The device called ``name``; UsageError if there is none, which is better told before images are read."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError("this device cannot be used", found=name, expected="for example cpu, cuda, cuda:1") from error
+    return device
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, on the CPU. Nothing in the file is executed.
+
+    InputError if it is no plain mapping of names to finite tensors: unpickled code, truncated files and whole models
+    included.
+    """
+    # A damaged file may raise anything.
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(state, Mapping):
+        raise _unusable(path, f"a {type(state).__name__}")
+    tensors: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise _unusable(path, f"{key!r} is a {type(value).__name__}")
+        if value.is_complex() or value.layout != torch.strided:
+            raise _unusable(path, f"{key} is {value.dtype}, {value.layout}")
+        if not bool(torch.isfinite(value).all()):
+            raise _unusable(path, f"{key} has numbers that are not finite")
+        tensors[key] = value.detach()
+    return tensors
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give ``network`` exactly the tensors of ``state``; InputError naming ``path`` if a name or shape differs.
+
+    Buffers that count batches move no number and may be absent, as they are in files older than they are.
+    """
+    with rejected(path):
+        network.load_state_dict(state, strict=True, assign=True)
+    network.float()
+
+
+@contextmanager
+def rejected(path: Path) -> Iterator[None]:
+    """Around a strict load of the state in ``path``: names and shapes that do not fit become an InputError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise _unusable(path, str(error)) from error
+
+
+def plain_pickle(state: Mapping[str, Tensor]) -> io.BytesIO:
+    """``state`` as a weights file in memory, for a peer that unpickles whatever it is given."""
+    stream = io.BytesIO()
+    torch.save(dict(state), stream)
+    stream.seek(0)
+    return stream
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Fold every ``bn`` into the ``conv`` beside it, computed in float64: fewer passes over memory, 1e-5 relative at
+    most.
+    """
+    for module in network.modules():
+        convolution, norm = getattr(module, "conv", None), getattr(module, "bn", None)
+        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+            continue
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None or convolution.bias is not None:
+            raise ValueError("only a convolution without bias and a norm with running statistics can be folded")
+        with torch.no_grad():
+            gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+            weight = convolution.weight.double() * gain[:, None, None, None]
+            bias = norm.bias.double() - mean.double() * gain
+            convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
+            convolution.bias = nn.Parameter(bias.float(), requires_grad=False)
+        module.bn = nn.Identity()
+
+
+def ready(network: nn.Module, device: torch.device) -> nn.Module:
+    """``network`` in inference mode on ``device``, its weights in the memory layout that convolutions are fastest in."""
+    network.eval().requires_grad_(False)
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Inference in float32 as written: TensorFloat-32, the default for convolutions on GPUs, moves features by 1e-3."""
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        # SCORE: TF32 off, no autotuned algorithms.
+        with (
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+            torch.inference_mode(),
+        ):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images [N, H, W, 3] uint8 as a tensor [N, 3, H, W] uint8 on ``device``, channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+
+
+def crop_224(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images [N, H, W, 3] uint8 to the ImageNet classifiers' input [N, 3, 224, 224] float32, normalised.
+
+    torchvision's ``ImageClassification(crop_size=224, resize_size=256)`` of a Pillow image, bit for bit: short side
+    to 256 with Pillow's bilinear filter on uint8, centre crop, /255, minus mean, over standard deviation. The resize
+    is the identity where the short side is 256.
+    """
+    if min(images.shape[1:3]) == SHORT_SIDE:
+        top = round((images.shape[1] - CROP) / 2.0)
+        left = round((images.shape[2] - CROP) / 2.0)
+        cropped = images[:, top : top + CROP, left : left + CROP]
+    else:
+        cropped = np.stack([_resized_crop(image) for image in images])
+    # SCORE: operations and their order are torchvision's.
+    pixels = to_tensor(cropped, device).to(torch.float32).div_(255)
+    mean = torch.tensor(IMAGENET_MEAN, device=device).view(-1, 1, 1)
+    deviation = torch.tensor(IMAGENET_STANDARD_DEVIATION, device=device).view(-1, 1, 1)
+    return pixels.sub_(mean).div_(deviation)
+
+
+def _resized_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    # SCORE: Pillow's filter on uint8, not torch's on float.
+    resized = tvf.resize(Image.fromarray(image), [SHORT_SIDE], interpolation=InterpolationMode.BILINEAR)
+    return np.asarray(tvf.center_crop(resized, [CROP]), dtype=np.uint8)
+
+
+def to_array(values: Tensor) -> NDArray[np.float32]:
+    """A tensor [N, D] as a float32 array on the CPU."""
+    array: NDArray[np.float32] = values.to(device="cpu", dtype=torch.float32).numpy()
+    return array
+
+
+def _unusable(path: Path, found: str) -> InputError:
+    return InputError(
+        "a weights file cannot be used",
+        where=path,
+        expected="a mapping of parameter names to tensors of this network's shapes, and nothing else",
+        found=" ".join(found.split())[:_SHOWN_CHARACTERS],
+        next_step="fetch or import the published file: `palette-bench weights list`",
+    )

@@ -1,0 +1,140 @@
+"""Random weights of the right shapes for the three pretrained networks, so that no test needs a download.
+
+Batch norms are calibrated on random images, so that activations neither vanish nor explode and features differ
+between images; last layers are scaled so that logits spread over classes. Equal seeds give equal files.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from palette_bench.score.backbones import weights
+from palette_bench.score.backbones.torch_common import crop_224
+
+CALIBRATION_IMAGES = 6
+
+
+def random_images(count: int, size: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """``count`` different images [count, size, size, 3] uint8: coloured waves of random direction, two edges and
+    noise.
+    """
+    rng = np.random.default_rng([seed, count, size])
+    grid = np.linspace(0.0, 1.0, size)
+    y, x = np.meshgrid(grid, grid, indexing="ij")
+    images = np.empty((count, size, size, 3), np.uint8)
+    for index in range(count):
+        waves = np.zeros((size, size, 3))
+        for _ in range(4):
+            angle, frequency = rng.uniform(0, 2 * np.pi), 2.0 ** rng.uniform(0, 5)
+            phase = 2 * np.pi * (frequency * (np.cos(angle) * x + np.sin(angle) * y) + rng.uniform())
+            waves += np.sin(phase)[..., None] * rng.normal(0, 40, 3)
+        waves += np.where((x > rng.uniform()) ^ (y > rng.uniform()), 1.0, -1.0)[..., None] * rng.normal(0, 30, 3)
+        noise = rng.normal(0, rng.uniform(1, 25), (size, size, 3))
+        images[index] = np.clip(128 + rng.normal(0, 20, 3) + waves + noise, 0, 255).round()
+    return images
+
+
+def make_inception2015(path: Path, *, seed: int = 0) -> None:
+    """A random file in the layout of pt_inception-2015-12-05."""
+    empty = io.BytesIO()
+    torch.save({}, empty)
+    empty.seek(0)
+    keep_initial = mock.patch.object(FeatureExtractorInceptionV3, "load_state_dict")
+    with keep_initial, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = FeatureExtractorInceptionV3("random", ["2048"], feature_extractor_weights_path=empty)
+    images = torch.from_numpy(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1)).permute(0, 3, 1, 2)
+    _initialise(network, seed)
+    features = _calibrate(network, lambda: network(images)[0])
+    _spread(network.fc, features, seed)
+    _save(network, path)
+
+
+def make_resnet50(path: Path, *, seed: int = 0) -> None:
+    """A random file in the layout of resnet50-0676ba61."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = torchvision.models.resnet50(weights=None)
+    inputs = crop_224(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1), torch.device("cpu"))
+    _initialise(network, seed)
+    head, network.fc = network.fc, nn.Identity()
+    features = _calibrate(network, lambda: network(inputs))
+    network.fc = head
+    _spread(network.fc, features, seed)
+    _save(network, path)
+
+
+def make_googlenet(path: Path, *, seed: int = 0) -> None:
+    """A random file in the layout of googlenet-1378be20, auxiliary heads included."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = torchvision.models.GoogLeNet(transform_input=True, aux_logits=True, init_weights=False)
+    inputs = crop_224(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1), torch.device("cpu"))
+    _initialise(network, seed)
+    head, network.fc = network.fc, nn.Identity()
+    _calibrate(network, lambda: network(inputs))
+    network.fc = head
+    _save(network, path)
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    weights.INCEPTION_2015.name: make_inception2015,
+    weights.RESNET50_V1.name: make_resnet50,
+    weights.GOOGLENET.name: make_googlenet,
+}
+
+
+def make_all(folder: Path) -> None:
+    """All three files under their published names; ``folder`` is a weights folder, ``$PALETTE_BENCH_HOME/weights``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in MAKERS.items():
+        make(folder / weights.FILES[name].file_name)
+
+
+def _initialise(network: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan = module.weight[0].numel()
+            module.weight.data.normal_(0.0, (2.0 / fan) ** 0.5, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.6, 1.4, generator=generator)
+            module.bias.data.normal_(0.0, 0.3, generator=generator)
+
+
+def _calibrate(network: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
+    """Set running statistics to those of one forward pass and return the features [n, d] of a second one."""
+    network.eval()
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    with torch.no_grad():
+        forward()
+        network.eval()
+        return forward()
+
+
+def _spread(layer: object, features: Tensor, seed: int) -> None:
+    """Give a last layer weights under which each logit has a standard deviation of 2 over ``features`` and mean 0."""
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(type(layer).__name__)
+    generator = torch.Generator().manual_seed(seed + 2)
+    drawn = torch.randn(layer.weight.shape, generator=generator)
+    mean = features.mean(dim=0)
+    drawn -= torch.outer(drawn @ mean, mean) / mean.dot(mean)
+    spread = (features @ drawn.T).std(dim=0, keepdim=True)
+    layer.weight.data.copy_(drawn * (2.0 / spread.T))
+    layer.bias.data.normal_(0.0, 1.0, generator=generator)
+
+
+def _save(network: nn.Module, path: Path) -> None:
+    torch.save({key: value.contiguous() for key, value in network.state_dict().items()}, path)
