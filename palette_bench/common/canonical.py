@@ -46,7 +46,7 @@ def file_digest(path: Path) -> str:
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     """sha256 over ``uint8``, the shape and the samples in C order, 64 hexadecimal digits."""
     digest = hashlib.sha256(f"u8:{'x'.join(map(str, pixels.shape))}:".encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

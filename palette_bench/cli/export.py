@@ -1,0 +1,50 @@
+"""``palette-bench export``."""
+
+from pathlib import Path
+
+import click
+
+from palette_bench.cli import console
+from palette_bench.cli.options import ANY_PATH, as_json, jobs
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  palette-bench export --task uncrop --holes white --out conditions/
+  palette-bench export --set imagenet-ctest10k --task jpeg-qf5 --out conditions/"""
+)
+@click.option("--set", "name", help="A prepared set.  [default: the only one that has the task]")
+@click.option("--task", required=True, help="Which conditions, e.g. uncrop.")
+@click.option("--out", type=ANY_PATH, required=True, help="An empty or new folder.")
+@click.option(
+    "--holes",
+    type=click.Choice(["white", "black"]),
+    help="Colour of the holes in mask files; required where there are masks, because models disagree.",
+)
+@click.option("--references", is_flag=True, help="Write the references too. Keep them away from the model.")
+@jobs
+@as_json
+def command(
+    name: str | None, task: str, out: Path, holes: str | None, *, references: bool, jobs: int | None, as_json: bool
+) -> None:
+    """Write a task's conditions as files: images, masks (always PNG), JPEG bytes, and the list of ids."""
+    from palette_bench.common.workers import default_jobs
+    from palette_bench.prepare.export import HoleColour, export
+    from palette_bench.prepare.frozen import open_only_set
+
+    opened = open_only_set(name, task)
+    written = export(
+        opened,
+        opened.task(task),
+        out,
+        holes=HoleColour(holes) if holes else None,
+        references=references,
+        jobs=jobs or default_jobs(),
+        progress=console.progress(),
+    )
+    if as_json:
+        console.print_json({"folder": str(written.folder), "count": written.count, "parts": list(written.parts)})
+        return
+    click.echo(f"{written.folder}: {written.count} items of {opened.set_id}, {task}: {', '.join(written.parts)}")
+    click.echo(f"then: palette-bench score --set {opened.set_id} --task {task} --preds DIR")

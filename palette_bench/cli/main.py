@@ -1,0 +1,120 @@
+"""The program: finds the command, runs it, and turns every failure into a message and an exit code."""
+
+import errno
+import json
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from palette_bench import __version__
+from palette_bench.common.errors import ExitCode, InputError, PaletteBenchError
+
+COMMANDS = {
+    "quickstart": "See it work: the embedded set, two classical methods, a table.",
+    "prepare": "Make a frozen evaluation set from a protocol and source images.",
+    "sets": "List protocols and prepared sets.",
+    "verify": "Recompute every digest of a prepared set.",
+    "show": "Draw a contact sheet of a prepared set.",
+    "export": "Write a task's conditions as files for a model that lives elsewhere.",
+    "weights": "List, fetch and import the weights of the scoring networks.",
+    "statistics": "Compute the statistics of a FID reference set, once.",
+    "score": "Score a folder of predictions.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called, so that ``--help`` is fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"palette_bench.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line a command, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: palette-bench quickstart",
+)
+@click.version_option(__version__, prog_name="palette-bench")
+def program() -> None:
+    """The evaluation protocol of Palette: image-to-image diffusion models.
+
+    prepare a frozen evaluation set, score predictions against it, compare with the paper's table.
+    """
+
+
+def main() -> None:
+    """Run the program and exit with a code of ``ExitCode``."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        result = program.main(standalone_mode=False)
+    except PaletteBenchError as error:
+        return _fail(error)
+    except click.exceptions.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.ClickException as error:
+        error.show()
+        return int(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.OK)
+    except OSError as error:
+        return _fail(_explain(error))
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        click.echo("\nThis is a bug in palette-bench. Please report it with the lines above.", err=True)
+        return int(ExitCode.BUG)
+    return result if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _fail(error: PaletteBenchError) -> int:
+    if "--json" in sys.argv:
+        click.echo(json.dumps(error.as_json(), indent=2))
+    click.echo(f"error: {error}", err=True)
+    return int(error.exit_code)
+
+
+def _interrupted() -> int:
+    click.echo("interrupted: finished work is kept, the same command continues it", err=True)
+    return int(ExitCode.INTERRUPTED)
+
+
+def _explain(error: OSError) -> InputError:
+    """What an operating system's refusal means for the user."""
+    where = error.filename or "unknown"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return InputError(
+            "the disk is full",
+            where=where,
+            found=error.strerror,
+            next_step="make room and run the same command again: finished work is kept",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(
+            "no permission",
+            where=where,
+            found=error.strerror,
+            next_step="check the owner of the folder, or choose another with PALETTE_BENCH_HOME or --out",
+        )
+    return InputError("a file or folder cannot be used", where=where, found=error.strerror or error)

@@ -1,0 +1,87 @@
+"""Worker processes that never outlive the command that started them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from palette_bench.common.errors import InputError
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+JOBS_AHEAD = 3
+
+
+def default_jobs() -> int:
+    """The number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker(prepare: Callable[[], None] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            # A parent killed with SIGKILL cannot say goodbye; without this its workers would wait for ever.
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+    if prepare is not None:
+        prepare()
+
+
+def map_unordered(
+    function: Callable[[_Job], _Result],
+    jobs: Iterable[_Job],
+    *,
+    processes: int,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[_Result]:
+    """Results of ``function`` over ``jobs`` as they come; one process means this one.
+
+    ``prepare`` runs once in every process first. ``function`` and ``prepare`` must be picklable. At most a few jobs
+    are in flight for each process, so memory does not grow with their number. An exception of a job is raised here;
+    workers end with the iterator.
+    """
+    if processes <= 1:
+        if prepare is not None:
+            prepare()
+        for job in jobs:
+            yield function(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(prepare,))
+    finished = False
+    try:
+        pending: set[Future[_Result]] = set()
+        for job in jobs:
+            pending.add(pool.submit(function, job))
+            if len(pending) >= processes * JOBS_AHEAD:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+        finished = True
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process died",
+            found="killed by the system, often because memory ran out",
+            next_step="run the command again: finished work is kept; fewer --jobs need less memory",
+        ) from error
+    finally:
+        workers = list((getattr(pool, "_processes", None) or {}).values())
+        pool.shutdown(wait=finished, cancel_futures=True)
+        if not finished:
+            for worker in workers:
+                with contextlib.suppress(OSError):
+                    worker.terminate()

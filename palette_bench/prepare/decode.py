@@ -1,0 +1,122 @@
+"""From the bytes of an image file to RGB pixels, with one defined behaviour for every kind of file.
+
+The content decides the format, never the extension. Grey is replicated, CMYK and palettes are converted by
+Pillow, of 16-bit samples the high byte is kept. What has no single right answer is refused: transparency,
+animation, 32-bit samples, more than ``MAX_PIXELS``. Colour profiles are ignored, as the public pipelines do.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from palette_bench.prepare.images import ImageU8
+from palette_bench.protocol.definition import ExifPolicy
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MAX_PIXELS = 80_000_000
+EXIF_ORIENTATION = 0x0112
+
+
+class Conversion(StrEnum):
+    """What was done to a file's samples to make RGB; kept in the manifest where it is not nothing."""
+
+    GREY = "grey"
+    PALETTE = "palette"
+    CMYK = "cmyk"
+    OTHER_COLOUR_SPACE = "other-colour-space"
+    SIXTEEN_BIT = "16-bit"
+    ORIENTED = "exif-orientation-applied"
+    ORIENTATION_IGNORED = "exif-orientation-ignored"
+    OPAQUE_ALPHA = "opaque-alpha-dropped"
+
+
+class BadImageError(Exception):
+    """A file that cannot become a reference or a prediction; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """Pixels [H, W, 3] uint8 and what was done to get them. ``lossy`` is True for JPEG and lossy WebP."""
+
+    pixels: ImageU8
+    conversions: tuple[Conversion, ...]
+    format: str
+    lossy: bool
+
+
+def decode(data: bytes, *, exif: ExifPolicy = ExifPolicy.IGNORE) -> DecodedImage:
+    """Decode one image file. Raises BadImageError."""
+    if not data:
+        raise BadImageError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what is either harmless here or checked below.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return _convert(image, data, exif)
+    except UnidentifiedImageError as error:
+        raise BadImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"more than {MAX_PIXELS} pixels: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        raise BadImageError(f"cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _convert(image: Image.Image, data: bytes, exif: ExifPolicy) -> DecodedImage:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImageError(f"{width}x{height} is more than {MAX_PIXELS} pixels")
+    if getattr(image, "n_frames", 1) > 1:
+        raise BadImageError(f"{getattr(image, 'n_frames', 1)} frames where one image is expected")
+    file_format = image.format or ""
+    conversions: list[Conversion] = []
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1) if image.info.get("exif") else 1
+    sixteen_bit_png = file_format == "PNG" and len(data) > 24 and data[24] == 16
+    image.load()
+    if exif is ExifPolicy.APPLY and orientation != 1:
+        image = ImageOps.exif_transpose(image)
+        conversions.append(Conversion.ORIENTED)
+    elif orientation != 1:
+        conversions.append(Conversion.ORIENTATION_IGNORED)
+    if sixteen_bit_png or image.mode.startswith("I;16"):
+        conversions.append(Conversion.SIXTEEN_BIT)
+    pixels = _rgb(image, conversions)
+    return DecodedImage(pixels, tuple(conversions), file_format, _is_lossy(file_format, data))
+
+
+def _rgb(image: Image.Image, conversions: list[Conversion]) -> ImageU8:
+    """SCORE: RGB samples of a loaded image of any supported mode."""
+    mode = image.mode
+    if mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    if mode.startswith("I;16"):
+        conversions.append(Conversion.GREY)
+        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(high[..., None], 3, axis=2)
+    if mode in ("I", "F"):
+        raise BadImageError("32-bit samples have no defined range: save as 8 or 16 bits")
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        with_alpha = image.convert("RGBA")
+        if with_alpha.getchannel("A").getextrema() != (255, 255):
+            raise BadImageError("has transparent pixels, and what lies under them is undefined: flatten it first")
+        conversions.append(Conversion.OPAQUE_ALPHA)
+        if mode in ("LA", "La", "L"):
+            conversions.append(Conversion.GREY)
+        return np.asarray(with_alpha.convert("RGB"))
+    if mode in ("L", "1"):
+        conversions.append(Conversion.GREY)
+    elif mode == "P":
+        conversions.append(Conversion.PALETTE)
+    elif mode == "CMYK":
+        conversions.append(Conversion.CMYK)
+    else:
+        conversions.append(Conversion.OTHER_COLOUR_SPACE)
+    return np.asarray(image.convert("RGB"))
+
+
+def _is_lossy(file_format: str, data: bytes) -> bool:
+    return file_format == "JPEG" or (file_format == "WEBP" and b"VP8L" not in data[:64])

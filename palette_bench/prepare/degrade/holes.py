@@ -1,0 +1,48 @@
+"""Holes that depend on the image size alone."""
+
+import math
+
+import numpy as np
+
+from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.protocol.tasks import Hole
+
+
+def fixed_hole(hole: Hole, size: int) -> HoleMask:
+    """The mask [size, size] of a fixed hole.
+
+    ``centre-half``: rows and columns size/4 .. 3 size/4 - 1 (64..191 of 256). Halves: exactly size/2 rows or columns.
+    ``outside-centred-square``: all but the largest square of at most half the area (181 of 256), centred, the smaller
+    margin first.
+    """
+    mask = np.zeros((size, size), dtype=np.bool_)
+    half, quarter = size // 2, size // 4
+    match hole:
+        case Hole.CENTRE:
+            mask[quarter : quarter + half, quarter : quarter + half] = True
+        case Hole.RIGHT:
+            mask[:, half:] = True
+        case Hole.LEFT:
+            mask[:, :half] = True
+        case Hole.TOP:
+            mask[:half] = True
+        case Hole.BOTTOM:
+            mask[half:] = True
+        case Hole.BORDER:
+            kept = math.isqrt(size * size // 2)
+            start = (size - kept) // 2
+            mask[:] = True
+            mask[start : start + kept, start : start + kept] = False
+        case Hole.NONE:
+            pass
+    return mask
+
+
+def punch(image: ImageU8, mask: HoleMask) -> ImageU8:
+    """``image`` with the hole black."""
+    return image * (~mask).view(np.uint8)[..., None]
+
+
+def composite(prediction: ImageU8, reference: ImageU8, mask: HoleMask) -> ImageU8:
+    """The prediction in the hole, the reference everywhere else."""
+    return np.where(mask[..., None], prediction, reference)

@@ -1,0 +1,273 @@
+"""A prepared set, opened for reading: its items, references, masks and conditions, each checked against its digest."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palette_bench.common.canonical import file_digest, pixel_digest
+from palette_bench.common.errors import InputError, UsageError, VerificationError
+from palette_bench.common.files import read_json, read_jsonl
+from palette_bench.common.home import sets_folder
+from palette_bench.prepare.build import data_digest
+from palette_bench.prepare.decode import BadImageError, decode
+from palette_bench.prepare.degrade.condition import Condition, hole_of, make_condition
+from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.prepare.layout import (
+    CONDITIONS_FILE,
+    MANIFEST_FILE,
+    MASKS_FILE,
+    SCHEMA,
+    SET_FILE,
+    mask_key,
+    read_masks,
+    reference_path,
+    task_folder,
+    unpack,
+)
+from palette_bench.protocol.definition import Family, Status
+from palette_bench.protocol.tasks import TASKS, Task, TaskKind
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenItem:
+    """One item: its place in protocol order, id, class index (or None), digest of the reference's pixels."""
+
+    index: int
+    id: str
+    label: int | None
+    reference_digest: str
+
+
+class FrozenSet:
+    """A prepared set on disk. Opening checks the definition and the manifest; pixels are checked as they are read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        described = read_json(folder / SET_FILE, kind="set")
+        if described.get("schema") != SCHEMA:
+            raise InputError(
+                "a prepared set of another version of the program",
+                where=folder,
+                expected=f"schema {SCHEMA}",
+                found=f"schema {described.get('schema')}",
+                next_step="prepare it again with --replace",
+            )
+        try:
+            self._read(described)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "a set file is damaged",
+                where=folder / SET_FILE,
+                expected="a set file as prepare writes it",
+                found=f"{type(error).__name__}: {error}",
+                next_step="prepare the set again with --replace",
+            ) from error
+
+    def _read(self, described: dict[str, Any]) -> None:
+        self.set_id = str(described["set"])
+        self.name = str(described["name"])
+        self.version = int(described["version"])
+        self.title = str(described["title"])
+        self.status = Status(described["status"])
+        self.family = Family(described["family"])
+        self.variant = tuple(str(word) for word in described["variant"])
+        self.fingerprint = str(described["fingerprint"])
+        self.protocol_definition: Mapping[str, Any] = described["protocol"]
+        self.size = int(described["size"])
+        self.geometry = str(described["geometry"])
+        self.count = int(described["count"])
+        self.classes = tuple(str(name) for name in described["classes"])
+        self.data_digest = str(described["data_digest"])
+        self.software: Mapping[str, str] = described["software"]
+        self.task_names = tuple(str(name) for name in described["task_order"])
+        self.task_entries: Mapping[str, Mapping[str, Any]] = described["tasks"]
+        self._manifest_digest = str(described["manifest_sha256"])
+
+    @cached_property
+    def items(self) -> tuple[FrozenItem, ...]:
+        """All items in protocol order. Raises VerificationError when the manifest is not the one that was frozen."""
+        path = self.folder / MANIFEST_FILE
+        if (found := file_digest(path)) != self._manifest_digest:
+            raise VerificationError(
+                "a set's manifest was changed",
+                where=path,
+                expected=f"sha256 {self._manifest_digest}",
+                found=f"sha256 {found}",
+                next_step="prepare the set again with --replace",
+            )
+        rows = read_jsonl(path, kind="manifest")
+        if (found := data_digest(rows)) != self.data_digest:
+            raise VerificationError(
+                "a set's data digest does not fit its manifest",
+                where=self.folder / SET_FILE,
+                expected=self.data_digest,
+                found=found,
+                next_step="prepare the set again with --replace",
+            )
+        items = []
+        for index, row in enumerate(rows):
+            label = row["label"]
+            items.append(
+                FrozenItem(
+                    index, str(row["id"]), label if isinstance(label, int) else None, str(row["reference_sha256"])
+                )
+            )
+        return tuple(items)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every item has a label."""
+        return all(item.label is not None for item in self.items)
+
+    def task(self, name: str) -> Task:
+        """The task of that name. Raises UsageError when the set does not have it."""
+        if name not in self.task_names or name not in TASKS:
+            raise UsageError(
+                f"set {self.set_id} has no task of this name",
+                expected=f"one of {', '.join(self.task_names)}",
+                found=name,
+            )
+        return TASKS[name]
+
+    def task_fingerprint(self, task: Task) -> str:
+        """sha256 over the set's definition and the task's.
+
+        Raises VerificationError when the program defines the task otherwise than the set was made with.
+        """
+        entry = self.task_entries[task.name]
+        if entry["definition"] != json.loads(json.dumps(task.canonical())):
+            raise VerificationError(
+                f"task {task.name} is defined otherwise in this version of the program",
+                where=self.folder,
+                expected=entry["definition"],
+                found=task.canonical(),
+                next_step="prepare the set again with --replace, or use the version that made it: "
+                + self.software.get("palette-bench", "unknown"),
+            )
+        return str(entry["fingerprint"])
+
+    def reference(self, item: FrozenItem) -> ImageU8:
+        """The reference [H, W, 3] of an item. Raises VerificationError when its pixels are not the frozen ones."""
+        path = reference_path(self.folder, item.id)
+        try:
+            pixels = decode(path.read_bytes()).pixels
+        except FileNotFoundError as error:
+            raise VerificationError(
+                "a reference is missing", where=path, next_step="prepare the set again with --replace"
+            ) from error
+        except (OSError, BadImageError) as error:
+            raise VerificationError(
+                "a reference cannot be read", where=path, found=error, next_step="prepare the set again with --replace"
+            ) from error
+        if (found := pixel_digest(pixels)) != item.reference_digest:
+            raise VerificationError(
+                "a reference's pixels were changed",
+                where=path,
+                expected=f"sha256 {item.reference_digest}",
+                found=f"sha256 {found}",
+                next_step="prepare the set again with --replace",
+            )
+        return pixels
+
+    def masks(self, task: Task) -> NDArray[np.uint8]:
+        """The packed free-form masks [N, H * W / 8] of a task."""
+        path = task_folder(self.folder, task) / MASKS_FILE
+        return read_masks(path, mask_key(task), self.count, self.size)
+
+    def holes(self, task: Task) -> "Holes":
+        """The holes of a task's items."""
+        return Holes(task, self.size, self.masks(task) if task.kind is TaskKind.FREEFORM_HOLE else None)
+
+    def condition_digests(self, task: Task) -> list[str]:
+        """The frozen digest of every item's condition. Raises VerificationError when the file was changed."""
+        path = task_folder(self.folder, task) / CONDITIONS_FILE
+        if (found := file_digest(path)) != self.task_entries[task.name]["conditions_sha256"]:
+            raise VerificationError(
+                "a set's conditions file was changed",
+                where=path,
+                expected=f"sha256 {self.task_entries[task.name]['conditions_sha256']}",
+                found=f"sha256 {found}",
+                next_step="prepare the set again with --replace",
+            )
+        return [str(row["sha256"]) for row in read_jsonl(path, kind="conditions")]
+
+    def condition(self, task: Task, item: FrozenItem, holes: "Holes", expected_digest: str) -> Condition:
+        """The condition of an item, recomputed from the reference and checked. Raises VerificationError."""
+        condition = make_condition(task, self.reference(item), holes.of(item))
+        if condition.digest != expected_digest:
+            raise VerificationError(
+                f"the condition of task {task.name} comes out otherwise than it was frozen",
+                where=f"{self.set_id}: {item.id}",
+                expected=f"sha256 {expected_digest}, made with {_versions(self.software)}",
+                found=f"sha256 {condition.digest}",
+                next_step="another JPEG encoder is the usual cause: install the Pillow that the set was made with",
+            )
+        return condition
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """The holes of a task's items; ``packed`` [N, bytes] for free-form masks."""
+
+    task: Task
+    size: int
+    packed: NDArray[np.uint8] | None
+
+    def of(self, item: FrozenItem) -> HoleMask | None:
+        """The hole [H, W] of an item, None when the task hides nothing."""
+        freeform = None if self.packed is None else unpack(self.packed[item.index], self.size)
+        return hole_of(self.task, self.size, freeform)
+
+
+def _versions(software: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in software.items())
+
+
+def prepared_sets() -> list[str]:
+    """Names of all prepared sets, sorted."""
+    folder = sets_folder()
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+
+
+def open_set(name: str) -> FrozenSet:
+    """The prepared set of that name. Raises InputError naming the prepared ones otherwise."""
+    folder = sets_folder() / name
+    if name not in prepared_sets():
+        known = prepared_sets()
+        raise InputError(
+            f"set {name} is not prepared",
+            where=sets_folder(),
+            expected=f"one of {', '.join(known)}" if known else "a prepared set",
+            found="nothing" if not known else name,
+            next_step=f"palette-bench prepare {name.partition('+')[0]} --source ...",
+        )
+    return FrozenSet(folder)
+
+
+def open_only_set(name: str | None, task: str) -> FrozenSet:
+    """The set called ``name``, or the only prepared one that has ``task``. Raises UsageError when there are several."""
+    if name is not None:
+        return open_set(name)
+    candidates = [FrozenSet(sets_folder() / known) for known in prepared_sets()]
+    fitting = [candidate for candidate in candidates if task in candidate.task_names]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise InputError(
+            f"no prepared set has task {task}" if candidates else "no set is prepared",
+            where=sets_folder(),
+            next_step="palette-bench prepare imagenet-ctest10k --source ..., or prepare scenes32",
+        )
+    raise UsageError(
+        "more than one prepared set has this task",
+        expected="--set with one of " + ", ".join(candidate.set_id for candidate in fitting),
+        found="no --set",
+    )

@@ -1,0 +1,114 @@
+"""From what a user asks for to a plan that can be built."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from palette_bench.common.errors import InputError, UsageError
+from palette_bench.common.progress import Progress
+from palette_bench.prepare.build import BuildPlan
+from palette_bench.prepare.masks import recognise
+from palette_bench.prepare.selection.select import select, with_list
+from palette_bench.prepare.sources.datasets import LabelledSource, open_source
+from palette_bench.prepare.sources.scene_source import open_scenes
+from palette_bench.protocol.definition import Family, GeometryName, MaskSource, Protocol, load_protocol
+
+SET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+SIDE_MULTIPLE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a user may choose of a set; None takes the protocol's own."""
+
+    source: Path | None = None
+    labels: Path | None = None
+    list_file: Path | None = None
+    geometry: GeometryName | None = None
+    released_masks: Path | None = None
+    name: str | None = None
+    size: int | None = None
+
+
+def make_plan(name: str, choices: Choices, *, progress: Progress) -> BuildPlan:
+    """The plan of a set. Raises UsageError for choices that do not fit, InputError for a source that does not."""
+    protocol = load_protocol(name)
+    if protocol.family is Family.FOLDER:
+        protocol = _folder_protocol(protocol, choices)
+    elif choices.name is not None or choices.size is not None:
+        raise UsageError("--name and --size are for folder sets", found=f"protocol {name}")
+    if protocol.family is Family.SCENES32:
+        return _scenes(protocol, choices)
+    labelled = open_labelled(protocol, choices.source, choices.labels)
+    if labelled.ignored:
+        progress.note(f"left out {len(labelled.ignored)} files that are no images, {labelled.ignored[0]} the first")
+    protocol = protocol.with_variant(geometry=choices.geometry, images=labelled.images)
+    names: list[str] | None = None
+    if choices.list_file is not None:
+        protocol, names = with_list(protocol, choices.list_file)
+    released = recognise(choices.released_masks, protocol) if choices.released_masks is not None else None
+    if released is not None:
+        protocol = protocol.with_variant(masks=MaskSource.RELEASED)
+    items = select(protocol, labelled, names)
+    return BuildPlan(
+        protocol=protocol,
+        items=tuple(items),
+        source=labelled.source,
+        classes=labelled.classes,
+        released=released,
+        released_path=choices.released_masks,
+    )
+
+
+def open_labelled(protocol: Protocol, source: Path | None, labels: Path | None) -> LabelledSource:
+    """The source a user named, for this protocol. Raises UsageError when none was named."""
+    if source is None:
+        raise UsageError(
+            f"{protocol.name} is made from image files",
+            expected="--source with the folder or .tar that holds them",
+            found="no --source",
+        )
+    return open_source(protocol.family, source, labels)
+
+
+def _folder_protocol(protocol: Protocol, choices: Choices) -> Protocol:
+    if choices.source is None:
+        raise UsageError("a folder set is made from a folder", expected="--source DIR", found="no --source")
+    chosen = choices.name or re.sub(r"[^a-z0-9._-]+", "-", choices.source.resolve().name.lower()).strip("-.")
+    if not SET_NAME.fullmatch(chosen):
+        raise UsageError(
+            "a folder set needs a name",
+            expected="small letters, digits, '.', '_' and '-'",
+            found=chosen or "nothing",
+            next_step="choose one with --name",
+        )
+    size = choices.size or protocol.size
+    if size % SIDE_MULTIPLE:
+        raise UsageError("--size must be a multiple of 8, so that halves and quarters are whole", found=size)
+    return replace(protocol, name=chosen, size=size)
+
+
+def _scenes(protocol: Protocol, choices: Choices) -> BuildPlan:
+    given = [
+        option
+        for option, value in (
+            ("--source", choices.source),
+            ("--labels", choices.labels),
+            ("--list", choices.list_file),
+            ("--geometry", choices.geometry),
+            ("--released-masks", choices.released_masks),
+        )
+        if value is not None
+    ]
+    if given:
+        raise UsageError(f"{protocol.name} is drawn by the program", expected="no options", found=", ".join(given))
+    split = protocol.selection.split
+    if split is None:
+        raise InputError("the protocol names no split", where=protocol.name)
+    labelled = open_scenes(split)
+    return BuildPlan(
+        protocol=protocol,
+        items=tuple(select(protocol, labelled)),
+        source=labelled.source,
+        classes=labelled.classes,
+    )

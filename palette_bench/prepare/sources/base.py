@@ -1,0 +1,182 @@
+"""What a source of images is, and the two kinds of storage: a folder and a tar file read in place."""
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from palette_bench.common.errors import InputError, Problem
+
+
+class Source(Protocol):
+    """Images by name. Instances are plain data, so that worker processes get a copy."""
+
+    @property
+    def where(self) -> Path:
+        """The folder or file that the user named."""
+
+    def names(self) -> Sequence[str]:
+        """Names of all images, in no particular order."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one image file. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Files below a folder; ``paths`` maps a name to a path relative to ``where``."""
+
+    where: Path
+    paths: Mapping[str, str]
+
+    def names(self) -> Sequence[str]:
+        """Names of all images."""
+        return list(self.paths)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+        return (self.where / self.paths[name]).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class TarSource:
+    """Members of an uncompressed tar file.
+
+    ``members`` maps a name to (offset, size) of its bytes. Nothing is extracted.
+    """
+
+    where: Path
+    members: Mapping[str, tuple[int, int]]
+
+    def names(self) -> Sequence[str]:
+        """Names of all images."""
+        return list(self.members)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one member."""
+        offset, size = self.members[name]
+        return os.pread(_descriptor(self.where), size, offset)
+
+
+@lru_cache(maxsize=4)
+def _descriptor(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every file of a folder or tar: relative POSIX path -> (offset, size), both 0 in a folder."""
+
+    where: Path
+    entries: Mapping[str, tuple[int, int]]
+    is_tar: bool
+
+    def source(self, paths: Mapping[str, str]) -> Source:
+        """A source of the entries in ``paths`` (name -> entry)."""
+        if self.is_tar:
+            return TarSource(self.where, {name: self.entries[path] for name, path in paths.items()})
+        return FolderSource(self.where, dict(paths))
+
+
+def list_files(where: Path) -> Listing:
+    """All files below a folder (links followed, loops refused) or in an uncompressed tar file. Raises InputError."""
+    try:
+        if where.is_dir():
+            return Listing(where, dict.fromkeys(_walk(where, "", ()), (0, 0)), is_tar=False)
+        if where.is_file():
+            return Listing(where, _tar_members(where), is_tar=True)
+    except OSError as error:
+        raise InputError(
+            "the source cannot be read", where=error.filename or where, found=error.strerror or error
+        ) from error
+    raise InputError(
+        "the source does not exist",
+        where=where,
+        expected="a folder of images or an uncompressed .tar file",
+        found="a special file" if where.exists() else "nothing",
+        next_step="check --source",
+    )
+
+
+def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    folder = root / below
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:
+        raise InputError(
+            "a symbolic link leads back to a folder above it",
+            where=folder,
+            expected="folders without loops",
+            next_step="remove the link",
+        )
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name.startswith("."):
+                continue
+            path = f"{below}/{entry.name}" if below else entry.name
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:
+                raise InputError(
+                    "a symbolic link leads nowhere", where=root / path, found=error.strerror, next_step="remove it"
+                ) from error
+            if is_folder:
+                yield from _walk(root, path, (*ancestors, identity))
+            else:
+                yield path
+
+
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
+
+
+def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
+    with path.open("rb") as stream:
+        magic = stream.read(2)
+    if magic in COMPRESSED:
+        raise InputError(
+            "the source is a compressed archive",
+            where=path,
+            expected="an uncompressed .tar, whose members can be read in place",
+            found=COMPRESSED[magic],
+            next_step="decompress it, or extract it and give the folder",
+        )
+    total = path.stat().st_size
+    members: dict[str, tuple[int, int]] = {}
+    problems: list[Problem] = []
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.isdir():
+                    continue
+                name = member.name.removeprefix("./")
+                parts = name.split("/")
+                if name.startswith("/") or ".." in parts:
+                    problems.append(Problem("unsafe-member", member.name, "leads out of the archive"))
+                elif not member.isreg():
+                    problems.append(Problem("special-member", member.name, "is a link or a device, not a file"))
+                elif name in members:
+                    problems.append(Problem("duplicate-member", member.name, "is in the archive twice"))
+                elif member.offset_data + member.size > total:
+                    problems.append(Problem("truncated-member", member.name, "the archive ends before it does"))
+                elif not parts[-1].startswith("."):
+                    members[name] = (member.offset_data, member.size)
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(
+            "the source is not a whole tar file",
+            where=path,
+            expected="a folder or an uncompressed .tar",
+            found=error,
+            next_step="compare its size and checksum with the download page's",
+        ) from error
+    if problems:
+        raise InputError(
+            f"{len(problems)} members of the archive cannot be used",
+            where=path,
+            expected="plain files inside the archive",
+            problems=problems,
+            next_step="use the archive as it is distributed",
+        )
+    return members
