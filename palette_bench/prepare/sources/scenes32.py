@@ -121,31 +121,31 @@ def describe(split: Split, indices: Sequence[int] | Integers) -> SceneFacts:
     Raises InputError for indices outside the split.
     """
     checked = _checked(split, indices)
-    draw = _Draws(_words(split, checked, _Stream.FACTS, blocks=16))
+    deal = _Draws(_words(split, checked, _Stream.FACTS, blocks=16))
     label = checked % len(CLASSES)
     host, satellite = label // len(SATELLITES), label % len(SATELLITES)
-    host_company = draw.company(host, len(HOSTS))
-    satellite_company = draw.company(satellite, len(SATELLITES))
+    host_company = deal.company(host, len(HOSTS))
+    satellite_company = deal.company(satellite, len(SATELLITES))
 
     # Usually one object in each half, so that hiding a half hides one of them; sometimes both in one half.
-    side = 2 * draw.choice(2) - 1
-    together = draw.uniform() < 0.12
-    host_away = draw.between(5.5, 8.0)
-    satellite_away = draw.between(6.5, 11.0)
-    vertical = 2 * draw.choice(2) - 1
-    host_apart_y = draw.between(-6.0, 6.0)
-    satellite_apart_y = draw.between(-10.0, 10.0)
-    host_near_y = draw.between(5.5, 7.0)
-    satellite_near_y = draw.between(8.5, 11.0)
+    side = 2 * deal.choice(2) - 1
+    together = deal.uniform() < 0.12
+    host_away = deal.between(5.5, 8.0)
+    satellite_away = deal.between(6.5, 11.0)
+    vertical = 2 * deal.choice(2) - 1
+    host_apart_y = deal.between(-6.0, 6.0)
+    satellite_apart_y = deal.between(-10.0, 10.0)
+    host_near_y = deal.between(5.5, 7.0)
+    satellite_near_y = deal.between(8.5, 11.0)
     middle = SIZE / 2
 
     light_quadrant = satellite_company
-    light = math.pi / 2 * light_quadrant + math.pi / 4 + draw.between(-0.45, 0.45)
+    light = math.pi / 2 * light_quadrant + math.pi / 4 + deal.between(-0.45, 0.45)
 
-    ground_luma = draw.between(0.38, 0.58)
-    host_luma = ground_luma * (1 + draw.sign() * draw.between(0.18, 0.40))
-    satellite_luma = ground_luma * (1 + draw.sign() * draw.between(0.22, 0.44))
-    ground_hue = draw.hue(host_company, len(HOSTS))
+    ground_luma = deal.between(0.38, 0.58)
+    host_luma = ground_luma * (1 + deal.sign() * deal.between(0.18, 0.40))
+    satellite_luma = ground_luma * (1 + deal.sign() * deal.between(0.22, 0.44))
+    ground_hue = deal.hue(host_company, len(HOSTS))
     return SceneFacts(
         label=label,
         host=host,
@@ -154,34 +154,34 @@ def describe(split: Split, indices: Sequence[int] | Integers) -> SceneFacts:
         satellite_company=satellite_company,
         host_x=middle + side * host_away,
         host_y=middle + np.where(together, vertical * host_near_y, host_apart_y),
-        host_radius=draw.between(5.4, 7.6),
-        host_turn=draw.between(0.0, 2 * math.pi),
+        host_radius=deal.between(5.4, 7.6),
+        host_turn=deal.between(0.0, 2 * math.pi),
         satellite_x=middle + np.where(together, side, -side) * satellite_away,
         satellite_y=middle + np.where(together, -vertical * satellite_near_y, satellite_apart_y),
-        satellite_radius=draw.between(3.2, 4.3),
-        satellite_turn=draw.between(0.0, 2 * math.pi),
+        satellite_radius=deal.between(3.2, 4.3),
+        satellite_turn=deal.between(0.0, 2 * math.pi),
         light=light,
-        light_slope=draw.between(0.16, 0.32),
-        shadow_length=draw.between(1.4, 2.6),
-        shadow_depth=draw.between(0.25, 0.45),
-        relief=draw.between(0.10, 0.25),
+        light_slope=deal.between(0.16, 0.32),
+        shadow_length=deal.between(1.4, 2.6),
+        shadow_depth=deal.between(0.25, 0.45),
+        relief=deal.between(0.10, 0.25),
         texture=host_company,
-        texture_angle=draw.between(0.35, 0.75),
-        texture_period=draw.between(3.6, 5.2),
-        texture_phase_u=draw.uniform(),
-        texture_phase_v=draw.uniform(),
-        texture_contrast=draw.between(0.10, 0.20),
+        texture_angle=deal.between(0.35, 0.75),
+        texture_period=deal.between(3.6, 5.2),
+        texture_phase_u=deal.uniform(),
+        texture_phase_v=deal.uniform(),
+        texture_contrast=deal.between(0.10, 0.20),
         ground_luma=ground_luma,
         host_luma=host_luma,
         satellite_luma=satellite_luma,
-        ground_chroma=draw.between(0.16, 0.34),
-        host_chroma=draw.between(0.20, 0.42),
-        satellite_chroma=draw.between(0.20, 0.42),
+        ground_chroma=deal.between(0.16, 0.34),
+        host_chroma=deal.between(0.20, 0.42),
+        satellite_chroma=deal.between(0.20, 0.42),
         ground_hue=ground_hue,
-        ground_second_hue=ground_hue + draw.sign() * draw.between(0.6, 1.2),
-        host_hue=draw.hue(satellite_company, len(SATELLITES)),
-        satellite_hue=draw.hue(host_company, len(HOSTS)),
-        noise=draw.between(0.02, 0.055),
+        ground_second_hue=ground_hue + deal.sign() * deal.between(0.6, 1.2),
+        host_hue=deal.hue(satellite_company, len(SATELLITES)),
+        satellite_hue=deal.hue(host_company, len(HOSTS)),
+        noise=deal.between(0.02, 0.055),
     )
 
 
@@ -274,7 +274,7 @@ def draw(split: Split, indices: Sequence[int] | Integers, facts: SceneFacts) -> 
     """Draw scenes as ``facts`` says, with the grain and the noise of the scenes ``indices``: [n, 32, 32, 3] uint8 RGB.
 
     With ``describe``'s facts these are ``render``'s pixels; with changed facts, the same scenes but for the change.
-    All n are drawn at once, in 2 MB of memory each.
+    All n are drawn at once, in 0.3 MB of memory each.
     """
     checked = _checked(split, indices)
     light_y, light_x = sincos(facts.light)
