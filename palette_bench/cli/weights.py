@@ -48,15 +48,14 @@ def list_files(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "state", "used for", "file")
+    table = Table("name", "state", "used for")
     for row in rows:
-        table.add_row(row.file.name, row.state.value, row.file.used_for, str(row.path))
-    console = Console(soft_wrap=not Console().is_terminal)
+        table.add_row(row.file.name, row.state.value, row.file.used_for)
+    console = Console()
     console.print(table)
     for row in rows:
-        console.print(f"{row.file.name}: sha256 {row.file.sha256}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  from {row.file.url}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  {row.file.source}", highlight=False, markup=False, soft_wrap=True)
+        click.echo(f"{row.file.name}: {row.file.source}")
+        click.echo(f"  file   {row.path}\n  sha256 {row.file.sha256}\n  from   {row.file.url}")
 
 
 @command.command(short_help="Download weights files.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 import torchvision
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from palette_bench.score.backbones import weights
 from palette_bench.score.backbones.torch_common import crop_224
 
-CALIBRATION_IMAGES = 6
+CALIBRATION_IMAGES = 4
 
 
 def random_images(count: int, size: int, *, seed: int = 0) -> NDArray[np.uint8]:
@@ -97,6 +98,18 @@ def make_all(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in MAKERS.items():
         make(folder / weights.FILES[name].file_name)
+
+
+_SHARED: list[Path] = []
+
+
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder whose ``weights`` are `make_all`'s, made once a test process whoever asks."""
+    if not _SHARED:
+        home = tmp_path_factory.mktemp("random-weights")
+        make_all(home / "weights")
+        _SHARED.append(home)
+    return _SHARED[0]
 
 
 def _initialise(network: nn.Module, seed: int) -> None:

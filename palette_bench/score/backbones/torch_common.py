@@ -106,7 +106,7 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 
 def ready(network: nn.Module, device: torch.device) -> nn.Module:
-    """``network`` in inference mode on ``device``, its weights in the memory layout that convolutions are fastest in."""
+    """``network`` in inference mode on ``device``, its weights in the memory layout convolutions are fastest in."""
     network.eval().requires_grad_(False)
     return network.to(device).to(memory_format=torch.channels_last)
 
