@@ -23,77 +23,103 @@ MAX_CANDIDATES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Spans:
-    """Horizontal runs of pixels.
+class Strokes:
+    """Brush strokes as discs and the strips between them; coordinates and widths in pixels.
 
-    Row ``row``, columns ``low`` to ``high`` inclusive, of shape ``shape``; all [n] int64.
+    ``discs`` [n, 3] of x, y, width and ``strips`` [m, 5] of x0, y0, x1, y1, width, int64; ``disc_owner`` [n] and
+    ``strip_owner`` [m] say which candidate of a batch each belongs to.
     """
 
-    shape: NDArray[np.int64]
+    discs: NDArray[np.int64]
+    disc_owner: NDArray[np.int64]
+    strips: NDArray[np.int64]
+    strip_owner: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Runs of pixels: ``row``, columns ``low`` to ``high`` inclusive, of candidate ``owner``; all [n] int64."""
+
+    owner: NDArray[np.int64]
     row: NDArray[np.int64]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
 
-def _capsule_spans(segments: NDArray[np.int64], widths: NDArray[np.int64], size: int) -> _Spans:
-    """The pixels of capsules, row by row, clipped to a [size, size] grid.
+# A slope of zero divides by this instead: whatever is not zero then exceeds every coordinate.
+_NO_SLOPE = 2.0**-30
 
-    ``segments`` [n, 4] holds x0, y0, x1, y1 in 0..size, ``widths`` [n] the brush widths. A pixel belongs to a capsule
-    when the distance of its centre (x, y) to the segment is at most half the width. A capsule is convex, so its part
-    of a row is one interval: the hull of what the two discs and the strip between them cover. Integers only.
+
+def _spans(strokes: Strokes, size: int) -> _Spans:
+    """The pixels of strokes, row by row, clipped to a [size, size] grid, by candidate.
+
+    A pixel belongs to a stroke when the distance of its centre (x, y) to the drawn line is at most half the width. All
+    values are integers or halves below 2**52 held in float64, where sums, products and the floors of
+    quotients and roots are exact.
     """
-    reach = (widths + 1) // 2
-    top = np.maximum(np.minimum(segments[:, 1], segments[:, 3]) - reach, 0)
-    bottom = np.minimum(np.maximum(segments[:, 1], segments[:, 3]) + reach, size - 1)
+    parts = [
+        _disc_spans(strokes.discs, strokes.disc_owner, size),
+        _strip_spans(strokes.strips, strokes.strip_owner, size),
+    ]
+    owner, row, low, high = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(owner, kind="stable")
+    return _Spans(owner[order], row[order], low[order], high[order])
+
+
+_Columns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _rows(top: NDArray[np.int64], bottom: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every row of every shape: the shape's number and the row, for shapes that reach from ``top`` to ``bottom``."""
+    top, bottom = np.maximum(top, 0), np.minimum(bottom, size - 1)
     heights = np.maximum(bottom - top + 1, 0)
-    shape = np.repeat(np.arange(len(segments)), heights)
-    row = np.arange(len(shape)) - np.repeat(np.cumsum(heights) - heights, heights) + top[shape]
-    x0, y0, x1, y1 = segments[shape].T
-    width = widths[shape]
-    dx, dy = x1 - x0, y1 - y0
-    length_squared, square_width = dx * dx + dy * dy, width * width
+    shape = np.repeat(np.arange(len(top)), heights)
+    return shape, np.arange(len(shape)) - (np.cumsum(heights) - heights - top)[shape]
 
-    low, high = np.full_like(row, size), np.full_like(row, -1)
-    for centre_x, centre_y in ((x0, y0), (x1, y1)):
-        # Disc: 4 (x - cx)^2 + 4 (y - cy)^2 <= w^2.
-        budget = square_width - 4 * (row - centre_y) ** 2
-        half_chord = _integer_sqrt(np.maximum(budget, 0)) // 2
-        inside = budget >= 0
-        low = np.where(inside, np.minimum(low, centre_x - half_chord), low)
-        high = np.where(inside, np.maximum(high, centre_x + half_chord), high)
 
-    # Strip: |cross| <= w |d| / 2 and 0 <= dot <= |d|^2, each an interval of x - x0 in a given row.
-    offset = row - y0
-    limit = _integer_sqrt(square_width * length_squared) // 2
-    across_low, across_high = _interval(-dy, dx * offset, -limit, limit, size)
-    along_low, along_high = _interval(dx, dy * offset, np.zeros_like(row), length_squared, size)
-    first = np.maximum(across_low, along_low) + x0
-    last = np.minimum(across_high, along_high) + x0
-    inside = (first <= last) & (length_squared > 0)
-    low = np.maximum(np.where(inside, np.minimum(low, first), low), 0)
-    high = np.minimum(np.where(inside, np.maximum(high, last), high), size - 1)
+def _clipped(
+    owner: NDArray[np.int64], row: NDArray[np.int64], low: NDArray[np.float64], high: NDArray[np.float64], size: int
+) -> _Columns:
+    low, high = np.maximum(low, 0.0), np.minimum(high, size - 1.0)
     covered = low <= high
-    return _Spans(shape[covered], row[covered], low[covered], high[covered])
+    return owner[covered], row[covered], low[covered].astype(np.int64), high[covered].astype(np.int64)
 
 
-def _integer_sqrt(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """floor(sqrt(v)) of 0 <= v < 2**52; the float square root is correctly rounded, the rest is integers."""
-    root = np.sqrt(values.astype(np.float64)).astype(np.int64)
-    return root - (root * root > values)
+def _disc_spans(discs: NDArray[np.int64], owner: NDArray[np.int64], size: int) -> _Columns:
+    """Discs 4 (x - cx)^2 + 4 (y - cy)^2 <= w^2."""
+    reach = discs[:, 2] // 2
+    shape, row = _rows(discs[:, 1] - reach, discs[:, 1] + reach, size)
+    x, y, width = discs.astype(np.float64).T[:, shape]
+    distance = row - y
+    half_chord = np.floor(np.sqrt(width * width - 4.0 * distance * distance) * 0.5)
+    return _clipped(owner[shape], row, x - half_chord, x + half_chord, size)
 
 
-def _interval(
-    slope: NDArray[np.int64], offset: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The integers u with low <= slope * u + offset <= high, as inclusive bounds (empty: first > last)."""
-    everything = 4 * size
-    flat, negative = slope == 0, slope < 0
-    divisor = np.where(flat, 1, np.abs(slope))
-    below, above = np.where(negative, offset - high, low - offset), np.where(negative, offset - low, high - offset)
-    always = (low <= offset) & (offset <= high)
-    first = np.where(flat, np.where(always, -everything, 1), -((-below) // divisor))
-    last = np.where(flat, np.where(always, everything, 0), above // divisor)
-    return first, last
+def _strip_spans(strips: NDArray[np.int64], owner: NDArray[np.int64], size: int) -> _Columns:
+    """Strips |cross| <= w |d| / 2 and 0 <= dot <= |d|^2, d the drawn line: two intervals of x - x0 in every row.
+
+    Bounds are widened by a half, which changes no integer solution and keeps them off zero. A point has no strip.
+    """
+    reach = (strips[:, 4] + 1) // 2
+    top, bottom = np.minimum(strips[:, 1], strips[:, 3]), np.maximum(strips[:, 1], strips[:, 3])
+    shape, row = _rows(top - reach, bottom + reach, size)
+    x0, y0, x1, y1, width = strips.astype(np.float64).T
+    dx, dy = x1 - x0, y1 - y0
+    length_squared = dx * dx + dy * dy
+    limit = np.where(length_squared > 0.0, np.floor(np.sqrt(width * width * length_squared) * 0.5) + 0.5, -1.0)
+    sign_x, sign_y = np.where(dx < 0.0, -1.0, 1.0), np.where(dy < 0.0, -1.0, 1.0)
+    # |dy| u within limit of sign(dy) dx v, and |dx| u within half of sign(dx) (|d|^2 / 2 - dy v), for v = y - y0.
+    across, across_slope = sign_y * dx, np.where(dy == 0.0, _NO_SLOPE, np.abs(dy))
+    half, along_slope = length_squared * 0.5, np.where(dx == 0.0, _NO_SLOPE, np.abs(dx))
+    table = np.stack([x0, y0, across, limit, across_slope, sign_x * half, sign_x * dy, half + 0.5, along_slope])
+    x0, y0, across, limit, across_slope, middle, along, half, along_slope = table[:, shape]
+    v = row - y0
+    centre = across * v
+    low, high = np.ceil((centre - limit) / across_slope), np.floor((centre + limit) / across_slope)
+    centre = middle - along * v
+    low = np.maximum(low, np.ceil((centre - half) / along_slope))
+    high = np.minimum(high, np.floor((centre + half) / along_slope))
+    return _clipped(owner[shape], row, low + x0, high + x0, size)
 
 
 def _fill(spans: _Spans, size: int) -> HoleMask:
@@ -105,33 +131,31 @@ def _fill(spans: _Spans, size: int) -> HoleMask:
     return covered
 
 
-def _areas(spans: _Spans, owner: NDArray[np.int64], count: int, size: int) -> NDArray[np.int64]:
-    """How many pixels the union of each candidate's spans has, [count]; ``owner`` [n] names a span's candidate.
+def _areas(spans: _Spans, count: int, size: int) -> NDArray[np.int64]:
+    """How many pixels the union of each candidate's spans has, [count].
 
     Spans become intervals on one line (candidate after candidate, row after row); sorted by their start, each adds
     what lies beyond the furthest end so far.
     """
-    row_start = (owner * size + spans.row) * (size + 1)
+    row_start = (spans.owner * size + spans.row) * (size + 1)
     order = np.argsort(row_start + spans.low, kind="stable")
     low, high = (row_start + spans.low)[order], (row_start + spans.high)[order]
     reached = np.concatenate([[-1], np.maximum.accumulate(high)[:-1]])
     added = np.maximum(high - np.maximum(low - 1, reached), 0)
-    return np.bincount(owner[order], weights=added, minlength=count).astype(np.int64)
+    return np.bincount(spans.owner[order], weights=added, minlength=count).astype(np.int64)
 
 
 def draw_segments(size: int, segments: NDArray[np.int64], widths: NDArray[np.int64]) -> HoleMask:
-    """The union [size, size] of capsules.
+    """The union [size, size] of round-ended lines: ``segments`` [n, 4] of x0, y0, x1, y1 in 0..size, ``widths`` [n]."""
+    ends = np.concatenate([segments[:, :2], segments[:, 2:]])
+    discs = np.concatenate([ends, np.tile(widths, 2)[:, None]], axis=1)
+    strips = np.concatenate([segments, widths[:, None]], axis=1)
+    none = np.zeros(2 * len(segments), dtype=np.int64)
+    return _fill(_spans(Strokes(discs, none, strips, none[: len(segments)]), size), size)
 
-    ``segments`` [n, 4] of x0, y0, x1, y1 in 0..size, ``widths`` [n] in pixels.
-    """
-    spans = _capsule_spans(segments, widths, size)
-    return _fill(spans, size)
 
-
-def candidate_segments(
-    words: NDArray[np.uint32], size: int, brush: FreeformBrush
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Algorithm 1 for a batch: segments [n, 4], widths [n] and the candidate [n] that each belongs to.
+def draw_strokes(words: NDArray[np.uint32], size: int, brush: FreeformBrush) -> Strokes:
+    """Algorithm 1 for a batch of candidates.
 
     ``words`` [batch, words_per_candidate(brush)] are random. Strokes walk from a random start; each step has an angle
     drawn around ``mean_angle`` (every other one reflected) and a length N(r, r / 2) clipped to [0, 2 r] with r =
@@ -162,10 +186,13 @@ def candidate_segments(
     for i in range(most_steps):
         walk[..., i + 1, 0] = np.clip(walk[..., i, 0] + step_x[..., i], 0, size)
         walk[..., i + 1, 1] = np.clip(walk[..., i, 1] + step_y[..., i], 0, size)
-    used = (np.arange(most_steps) < steps[..., None]) & (np.arange(most_strokes)[:, None] < strokes[:, None, None])
-    candidate, stroke, step = np.nonzero(used)
-    segments = np.concatenate([walk[candidate, stroke, step], walk[candidate, stroke, step + 1]], axis=1)
-    return segments, width[candidate, stroke], candidate
+    painted = np.arange(most_strokes)[:, None] < strokes[:, None, None]
+    owner, stroke, step = np.nonzero(painted & (np.arange(most_steps) < steps[..., None]))
+    brush_width = width[owner, stroke, None]
+    strips = np.concatenate([walk[owner, stroke, step], walk[owner, stroke, step + 1], brush_width], axis=1)
+    disc_owner, stroke, vertex = np.nonzero(painted & (np.arange(most_steps + 1) <= steps[..., None]))
+    discs = np.concatenate([walk[disc_owner, stroke, vertex], width[disc_owner, stroke, None]], axis=1)
+    return Strokes(discs, disc_owner, strips, owner)
 
 
 def words_per_candidate(brush: FreeformBrush) -> int:
@@ -193,14 +220,12 @@ def candidates(purpose: object, size: int, brush: FreeformBrush) -> Iterator[Can
     batch = FIRST_BATCH
     while True:
         words = bits.words(batch * words_per_candidate(brush)).reshape(batch, -1)
-        segments, widths, segment_owner = candidate_segments(words, size, brush)
-        spans = _capsule_spans(segments, widths, size)
-        owner = segment_owner[spans.shape]
-        areas = _areas(spans, owner, batch, size).tolist()
-        bounds = np.searchsorted(owner, np.arange(batch + 1)).tolist()
+        spans = _spans(draw_strokes(words, size, brush), size)
+        areas = _areas(spans, batch, size).tolist()
+        bounds = np.searchsorted(spans.owner, np.arange(batch + 1)).tolist()
         for area, start, stop in zip(areas, bounds[:-1], bounds[1:], strict=True):
             part = slice(start, stop)
-            yield Candidate(area, _Spans(spans.shape[part], spans.row[part], spans.low[part], spans.high[part]), size)
+            yield Candidate(area, _Spans(spans.owner[part], spans.row[part], spans.low[part], spans.high[part]), size)
         batch = min(2 * batch, LARGEST_BATCH)
 
 

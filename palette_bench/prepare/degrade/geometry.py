@@ -36,6 +36,8 @@ def _area_sums(values: NDArray[np.integer], size: int, dtype: type[np.signedinte
     for tap in range(-(-n // size) + 1):
         pixel = first + tap
         overlap = np.minimum(start + n, (pixel + 1) * size) - np.maximum(start, pixel * size)
+        if (overlap <= 0).all():
+            continue
         weights = np.maximum(overlap, 0).astype(dtype).reshape(-1, *(1,) * (values.ndim - 1))
         sums += values[np.minimum(pixel, n - 1)] * weights
     return sums

@@ -1,6 +1,7 @@
 """Holes that depend on the image size alone."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -8,8 +9,9 @@ from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Hole
 
 
+@lru_cache(maxsize=32)
 def fixed_hole(hole: Hole, size: int) -> HoleMask:
-    """The mask [size, size] of a fixed hole.
+    """The mask [size, size] of a fixed hole, read-only.
 
     ``centre-half``: rows and columns size/4 .. 3 size/4 - 1 (64..191 of 256). Halves: exactly size/2 rows or columns.
     ``outside-centred-square``: all but the largest square of at most half the area (181 of 256), centred, the smaller
@@ -35,12 +37,14 @@ def fixed_hole(hole: Hole, size: int) -> HoleMask:
             mask[start : start + kept, start : start + kept] = False
         case Hole.NONE:
             pass
+    mask.setflags(write=False)
     return mask
 
 
 def punch(image: ImageU8, mask: HoleMask) -> ImageU8:
     """``image`` with the hole black."""
-    return image * (~mask).view(np.uint8)[..., None]
+    kept = np.repeat((~mask).view(np.uint8).reshape(-1), 3)
+    return image * kept.reshape(image.shape)
 
 
 def composite(prediction: ImageU8, reference: ImageU8, mask: HoleMask) -> ImageU8:
