@@ -1,18 +1,13 @@
 """``palette-bench weights``: which weights files there are, and how they get here."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+from palette_bench.cli import console, options
 
-    from palette_bench.common.progress import Task
+if TYPE_CHECKING:
     from palette_bench.score.backbones.weights import LocatedWeights, WeightsFile, WeightsStatus
 
 
@@ -30,7 +25,7 @@ def command() -> None:
 
 
 @command.command(name="list", short_help="What is needed, what is here, where it comes from.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@options.as_json
 def list_files(as_json: bool) -> None:
     """List the weights files with their digests, addresses and whether they are in place.
 
@@ -43,16 +38,14 @@ def list_files(as_json: bool) -> None:
 
     rows = weights.status()
     if as_json:
-        click.echo(json.dumps([_status_json(row) for row in rows], indent=2))
+        console.print_json([_status_json(row) for row in rows])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "state", "used for")
     for row in rows:
         table.add_row(row.file.name, row.state.value, row.file.used_for)
-    console = Console()
-    console.print(table)
+    console.print_table(table)
     for row in rows:
         click.echo(f"{row.file.name}: {row.file.source}")
         click.echo(f"  file   {row.path}\n  sha256 {row.file.sha256}\n  from   {row.file.url}")
@@ -63,7 +56,7 @@ def list_files(as_json: bool) -> None:
 @click.option(
     "--offline", is_flag=True, envvar="PALETTE_BENCH_OFFLINE", help="Never touch the network.", show_envvar=True
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@options.as_json
 def fetch(names: tuple[str, ...], offline: bool, as_json: bool) -> None:
     """Download the weights called NAME, or all of them. Files in place are checked and not downloaded again.
 
@@ -75,20 +68,20 @@ def fetch(names: tuple[str, ...], offline: bool, as_json: bool) -> None:
     from palette_bench.score.backbones import weights
 
     files = [weights.named(name) for name in names] or list(weights.FILES.values())
-    progress = _DownloadProgress()
+    progress = console.progress()
     located = [(file, weights.fetch(file, offline=offline, progress=progress)) for file in files]
     _print_located(located, as_json=as_json)
 
 
 @command.command(name="import", short_help="Use a weights file that is already on this machine.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=options.ANY_PATH)
 @click.option("--as", "name", metavar="NAME", help="What the file is; needed only for other weights.")
 @click.option(
     "--allow-other-weights",
     is_flag=True,
     help="Accept weights that are not the published ones; what they score is comparable with nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@options.as_json
 def import_(file: Path, name: str | None, allow_other_weights: bool, as_json: bool) -> None:
     """Copy FILE to where weights belong. It is recognised by its sha256, whatever it is called.
 
@@ -122,50 +115,8 @@ def _print_located(located: "list[tuple[WeightsFile, LocatedWeights]]", *, as_js
             {"name": file.name, "path": str(at.path), "sha256": at.sha256, "canonical": at.canonical}
             for file, at in located
         ]
-        click.echo(json.dumps(rows, indent=2))
+        console.print_json(rows)
         return
     for file, at in located:
         remark = "" if at.canonical else "  (not the published weights: comparable with nothing)"
         click.echo(f"{file.name}: {at.path}{remark}")
-
-
-class _DownloadProgress:
-    """Bytes, rate and time left on stderr; nothing where that is not a terminal."""
-
-    @contextmanager
-    def task(self, label: str, total: int, unit: str) -> "Iterator[Task]":
-        """Show a bar while the block runs."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-            yield _Bar(bars, bars.add_task(label, total=total or None))
-
-    def note(self, message: str) -> None:
-        """One line on stderr."""
-        click.echo(message, err=True)
-
-
-class _Bar:
-    def __init__(self, bars: "Bars", task: "TaskID") -> None:
-        self._bars = bars
-        self._task = task
-
-    def advance(self, count: int = 1) -> None:
-        """``count`` more bytes have arrived."""
-        self._bars.advance(self._task, count)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,16 @@ from palette_bench.prepare.layout import (
     task_folder,
     unpack,
 )
-from palette_bench.protocol.definition import Family, Status
+from palette_bench.protocol.definition import (
+    Family,
+    GeometryName,
+    MaskSource,
+    Protocol,
+    Rule,
+    Selection,
+    Status,
+    load_protocol,
+)
 from palette_bench.protocol.tasks import TASKS, Task, TaskKind
 
 
@@ -88,6 +97,35 @@ class FrozenSet:
         self.task_names = tuple(str(name) for name in described["task_order"])
         self.task_entries: Mapping[str, Mapping[str, Any]] = described["tasks"]
         self._manifest_digest = str(described["manifest_sha256"])
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The definition this set was made from. Raises VerificationError when the program's is another one by now."""
+        definition = self.protocol_definition
+        known = load_protocol("folder" if self.family is Family.FOLDER else self.name)
+        if self.family is Family.FOLDER:
+            known = replace(known, name=self.name, size=self.size)
+        listed = definition["selection"]
+        selection = (
+            Selection(rule=Rule.LIST, count=int(listed["count"]), list_sha256=str(listed["list_sha256"]))
+            if listed["rule"] == Rule.LIST.value
+            else None
+        )
+        made = known.with_variant(
+            geometry=GeometryName(definition["geometry"]),
+            masks=MaskSource(definition["masks"]),
+            images=str(definition["images"]),
+            selection=selection,
+        )
+        if made.fingerprint() != self.fingerprint:
+            raise VerificationError(
+                "this set was made from another version of its protocol",
+                where=self.folder,
+                expected=f"version {made.version}, fingerprint {made.fingerprint()[:16]}",
+                found=f"version {self.version}, fingerprint {self.fingerprint[:16]}",
+                next_step="prepare it again with --replace; results on the old one stay comparable among themselves",
+            )
+        return made
 
     @cached_property
     def items(self) -> tuple[FrozenItem, ...]:

@@ -71,8 +71,10 @@ def _verify_chunk(indices: Sequence[int]) -> tuple[int, list[Problem]]:
 def verify(opened: FrozenSet, *, jobs: int, progress: Progress) -> Verified:
     """Recompute the digests of all references and conditions. Raises VerificationError with every one that differs."""
     canary.check(GeometryName(opened.geometry))
+    known = opened.protocol
     for name in opened.task_names:
-        opened.task_fingerprint(opened.task(name))
+        if opened.task_fingerprint(opened.task(name)) != known.task_fingerprint(name):
+            raise VerificationError(f"task {name} was made from another definition", where=opened.folder)
     problems: list[Problem] = []
     indices = range(len(opened.items))
     chunks = [list(indices[start : start + CHUNK]) for start in range(0, len(indices), CHUNK)]

@@ -1,0 +1,149 @@
+"""A score in the paper's table: the published rows of the task, this run, and what keeps them from being comparable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from palette_bench.publish.published import Column, PublishedRow, published_rows
+from palette_bench.score.record import MetricValue, ResultRecord
+
+COLUMN_OF_TITLE = {
+    "FID": Column.FID,
+    "FID (evaluation set)": Column.FID,
+    "IS": Column.IS,
+    "CA": Column.CA,
+    "PD": Column.PD,
+}
+MARKS = "abcdefghijklmnop"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One line: who, where from, and a text a column."""
+
+    name: str
+    source: str
+    cells: tuple[str, ...]
+    reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """What is printed: title, headings, rows in groups (published rows, then runs), and footnotes by mark."""
+
+    title: str
+    headings: tuple[str, ...]
+    groups: tuple[tuple[TableRow, ...], ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+class _Notes:
+    """Footnotes in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """The mark of a footnote, a new one if the text is new."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return MARKS[self.texts.index(text)]
+
+    def listed(self) -> tuple[tuple[str, str], ...]:
+        """Mark and text of every footnote."""
+        return tuple(zip(MARKS, self.texts, strict=False))
+
+
+def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
+    """The table of records of one set and task, beside the published rows of the same set and task.
+
+    A number that cannot be compared with the published ones carries a mark: other weights, another variant of the
+    set, another recipe, a definition that the paper leaves open.
+    """
+    first = records[0]
+    if any(record.scored != first.scored for record in records):
+        raise ValueError("records of different sets or tasks share no table")
+    shown = _shown(records)
+    notes = _Notes()
+    published = published_rows(first.scored.name, first.scored.task)
+    groups: list[tuple[TableRow, ...]] = []
+    if published:
+        groups.append(tuple(_published(row, shown, notes) for row in published))
+    runs = [_run(record, shown, notes, has_published=bool(published)) for record in records]
+    groups.append((*runs, _references(first, shown)))
+    for record in records:
+        for recipe, reason in record.refused.items():
+            notes.mark(f"no {recipe}: {reason}")
+    headings = tuple(_heading(metric) for metric in shown)
+    title = f"{first.scored.task} on {first.scored.set_id} version {first.scored.version}, {first.scored.count} images"
+    return ScoreTable(title, headings, tuple(groups), notes.listed())
+
+
+def _shown(records: Sequence[ResultRecord]) -> list[MetricValue]:
+    """The columns: headline recipes, the evaluation-set FID if it was asked for, and every L2 distance."""
+    columns: dict[str, MetricValue] = {}
+    for record in records:
+        for name, metric in record.metrics.items():
+            if metric.headline or metric.title in COLUMN_OF_TITLE or name.endswith("-l2"):
+                columns.setdefault(name, metric)
+    return [m for m in columns.values() if m.title != "IS" or m.headline]
+
+
+def _heading(metric: MetricValue) -> str:
+    return f"{metric.title} {'↓' if metric.lower_is_better else '↑'}"
+
+
+def _text(metric: MetricValue, value: float) -> str:
+    return f"{value:.{metric.digits}f}{' %' if metric.unit == '%' else ''}"
+
+
+def _published(row: PublishedRow, shown: Sequence[MetricValue], notes: _Notes) -> TableRow:
+    cells = []
+    for metric in shown:
+        column = COLUMN_OF_TITLE.get(metric.title)
+        text = row.printed.get(column) if column is not None else None
+        if text is None:
+            cells.append("-")
+            continue
+        if column is Column.CA:
+            text += " %"
+        if column is Column.PD and not row.reference:
+            text += " " + notes.mark("the paper does not say of which network PD is, nor whether it is squared")
+        cells.append(text)
+    return TableRow(row.model, f"{row.paper}, Table {row.table}", tuple(cells), row.reference)
+
+
+def _run(record: ResultRecord, shown: Sequence[MetricValue], notes: _Notes, *, has_published: bool) -> TableRow:
+    cells = []
+    for wanted in shown:
+        metric = record.metrics.get(wanted.recipe)
+        if metric is None:
+            cells.append("refused" if wanted.recipe in record.refused else "-")
+            continue
+        text = _text(metric, metric.value)
+        marks = [notes.mark(reason) for reason in _differences(record, metric, has_published=has_published)]
+        cells.append(" ".join([text, *marks]))
+    return TableRow(record.name, "this run", tuple(cells))
+
+
+def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bool) -> list[str]:
+    """Why a number stands beside the published ones and yet does not compare with them."""
+    reasons: list[str] = []
+    if not metric.canonical:
+        reasons.append(f"not comparable with anything: the weights of {metric.backbone} are not the published ones")
+    if has_published and record.scored.variant:
+        reasons.append(f"another variant of the set: {', '.join(record.scored.variant)}")
+    if has_published and metric.recipe.endswith("-evalset"):
+        reasons.append("another recipe: FID against the references of the evaluation set, not the full validation set")
+    if has_published and record.scored.status == "reconstruction":
+        reasons.append("the paper's list of images was never published: this set is a reconstruction")
+    if record.samples > 1:
+        reasons.append(f"the first of {record.samples} samples an item")
+    return reasons
+
+
+def _references(record: ResultRecord, shown: Sequence[MetricValue]) -> TableRow:
+    cells = []
+    for wanted in shown:
+        metric = record.metrics.get(wanted.recipe)
+        cells.append("-" if metric is None else _text(metric, metric.reference_value))
+    return TableRow("references", "of this set, untouched", tuple(cells), reference=True)

@@ -1,0 +1,144 @@
+"""Where predictions are and which item each belongs to; nothing is decoded here.
+
+Layouts: ``<id>.png``, ``<id>/<k>.png`` for several samples an item, names with the source's extension in them, and
+one ``.npz`` with ``arr_0`` [N, H, W, 3] uint8 in protocol order (guided-diffusion's).
+"""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palette_bench.common.errors import InputError, Problem
+from palette_bench.prepare.decode import DecodedImage, decode
+from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.prepare.sources.base import list_files
+from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
+
+NPZ_KEY = "arr_0"
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Located predictions.
+
+    ``files[index]`` are the samples of item ``index``, paths relative to ``where``; or an array.
+    """
+
+    where: Path
+    files: Mapping[int, tuple[str, ...]]
+    array: NDArray[np.uint8] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples an item."""
+        return 1 if self.array is not None else len(next(iter(self.files.values()), ()))
+
+    def read(self, index: int, sample: int) -> DecodedImage:
+        """One prediction, decoded. Raises BadImageError or OSError."""
+        if self.array is not None:
+            return DecodedImage(self.array[index], (), "NPZ", False)
+        return decode((self.where / self.files[index][sample]).read_bytes())
+
+    def name(self, index: int, sample: int) -> str:
+        """What to call one prediction in a message."""
+        return f"{NPZ_KEY}[{index}]" if self.array is not None else self.files[index][sample]
+
+
+def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
+    """The predictions at ``where`` and everything wrong with their names and number.
+
+    Raises InputError when there is nothing to look at.
+    """
+    if where.suffix == ".npz" and where.is_file():
+        return _locate_npz(where, opened)
+    if where.is_file():
+        raise InputError(
+            "the predictions are a single file",
+            where=where,
+            expected="a folder of images, or an .npz with arr_0",
+            found=where.suffix or "a file without extension",
+        )
+    if not where.is_dir():
+        raise InputError("there are no predictions here", where=where, expected="a folder or .npz", found="nothing")
+    listing = list_files(where)
+    images = [path for path in listing.entries if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise InputError(
+            "there are no predictions here",
+            where=where,
+            expected=f"{opened.count} images named like {opened.items[0].id}.png",
+            found=f"{len(listing.entries)} other files" if listing.entries else "an empty folder",
+        )
+    return _match(where, images, opened)
+
+
+def _locate_npz(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
+    expected = (opened.count, opened.size, opened.size, 3)
+    try:
+        with np.load(where, allow_pickle=False) as archive:
+            array = archive[NPZ_KEY]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            "an .npz of predictions cannot be read", where=where, expected=f"an array {NPZ_KEY}", found=error
+        ) from error
+    if array.dtype != np.uint8 or array.shape != expected:
+        raise InputError(
+            "an .npz of predictions has the wrong content",
+            where=where,
+            expected=f"uint8 {list(expected)}, RGB, in protocol order",
+            found=f"{array.dtype} {list(array.shape)}",
+        )
+    return Predictions(where, {}, np.asarray(array)), []
+
+
+def _match(where: Path, images: Sequence[str], opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
+    by_id = {item.id: item.index for item in opened.items}
+    folded = {item.id.casefold(): item.id for item in opened.items}
+    problems: list[Problem] = []
+    found: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    for path in images:
+        place = _place(path, by_id)
+        if place is None:
+            near = folded.get(_stem(path).casefold())
+            problems.append(
+                Problem("extra", path, f"differs from item {near} in letter case" if near else "belongs to no item")
+            )
+            continue
+        index, sample = place
+        if sample in found[index]:
+            problems.append(Problem("duplicate", path, f"the same prediction as {found[index][sample]}"))
+        else:
+            found[index][sample] = path
+    most = max((len(samples) for samples in found.values()), default=1)
+    for item in opened.items:
+        samples = found.get(item.index)
+        if samples is None:
+            problems.append(Problem("missing", item.id, ""))
+        elif sorted(samples) != list(range(most)):
+            have = ", ".join(map(str, sorted(samples)))
+            problems.append(Problem("missing-samples", item.id, f"expected samples 0..{most - 1}, found {have}"))
+    files = {index: tuple(samples[k] for k in sorted(samples)) for index, samples in sorted(found.items())}
+    return Predictions(where, files), problems
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def _place(path: str, by_id: Mapping[str, int]) -> tuple[int, int] | None:
+    """Item index and sample number of a file, or None."""
+    stem = _stem(path)
+    if stem in by_id:
+        return by_id[stem], 0
+    inner = PurePosixPath(stem)
+    if inner.suffix.lower() in IMAGE_SUFFIXES and str(inner.with_suffix("")) in by_id:
+        return by_id[str(inner.with_suffix(""))], 0
+    parent, number = str(inner.parent), inner.name
+    if parent in by_id and number.isascii() and number.isdigit():
+        return by_id[parent], int(number)
+    return None
