@@ -69,8 +69,9 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._heads: dict[Path, _Shard] = {}
+        self._seen: set[Path] = set()
         self._bad: set[Path] = set()
+        self._places: dict[str, dict[str, list[tuple[_Shard, int]]]] = {}
         self._told_damage = False
         self._told_unwritable = False
 
@@ -83,22 +84,24 @@ class FeatureStore:
         """
         values = {o: np.empty((len(digests), w), np.float32) for o, w in backbone.outputs.items()}
         found = np.zeros(len(digests), np.bool_)
-        rows: dict[str, list[int]] = {}
-        for row, digest in enumerate(digests):
-            rows.setdefault(digest, []).append(row)
-        for head in self._shard_heads(backbone, progress):
-            wanted = [(at, d) for at, d in enumerate(head.digests) if d in rows and not found[rows[d][0]]]
+        places = self._refresh(backbone, progress)
+        while True:
+            wanted: dict[Path, tuple[_Shard, list[int], list[int]]] = {}
+            for row, digest in enumerate(digests):
+                if not found[row]:
+                    place = next((p for p in places.get(digest, ()) if p[0].path not in self._bad), None)
+                    if place is not None:
+                        _, sources, targets = wanted.setdefault(place[0].path, (place[0], [], []))
+                        sources.append(place[1])
+                        targets.append(row)
             if not wanted:
-                continue
-            arrays = self._read(head, progress)
-            if arrays is None:
-                continue
-            pairs = [(at, row) for at, digest in wanted for row in rows[digest]]
-            sources, targets = [at for at, _ in pairs], [row for _, row in pairs]
-            for output, array in arrays.items():
-                values[output][targets] = array[sources]
-            found[targets] = True
-        return values, found
+                return values, found
+            for head, sources, targets in wanted.values():
+                arrays = self._read(head, progress)
+                if arrays is not None:
+                    for output, array in arrays.items():
+                        values[output][targets] = array[sources]
+                    found[targets] = True
 
     def write(
         self, backbone: Backbone, digests: Sequence[str], values: Mapping[str, Features], *, progress: Progress
@@ -123,29 +126,31 @@ class FeatureStore:
                 self._told_unwritable = True
                 progress.note(f"features are not kept: {self.folder}: {error.strerror or error}")
 
-    def _shard_heads(self, backbone: Backbone, progress: Progress) -> Iterator[_Shard]:
-        folder = self.folder / backbone.fingerprint
+    def _refresh(self, backbone: Backbone, progress: Progress) -> Mapping[str, Sequence[tuple[_Shard, int]]]:
+        """Where the rows of each digest are, shards written by other processes since the last call included."""
+        places = self._places.setdefault(backbone.fingerprint, {})
         try:
-            paths = sorted(p for p in folder.iterdir() if p.name.endswith(_SUFFIX) and not p.name.startswith("."))
+            paths = sorted((self.folder / backbone.fingerprint).iterdir())
         except OSError:
-            return
+            return places
         for path in paths:
-            if path in self._bad:
+            if path in self._seen or path.suffix != _SUFFIX or path.name.startswith("."):
                 continue
-            head = self._heads.get(path)
+            self._seen.add(path)
+            head = _read_head(path, backbone)
             if head is None:
-                head = _read_head(path, backbone)
-                if head is None:
-                    self._damaged(path, progress)
-                    continue
-                self._heads[path] = head
-            yield head
+                self._damaged(path, progress)
+                continue
+            for at, digest in enumerate(head.digests):
+                places.setdefault(digest, []).append((head, at))
+        return places
 
     def _read(self, head: _Shard, progress: Progress) -> dict[str, Features] | None:
-        """The arrays of a shard whose bytes have the digest in its name, or None."""
+        """The arrays of a shard whose bytes have the digest in its name; None otherwise, and then never asked again."""
         try:
             data = head.path.read_bytes()
         except FileNotFoundError:
+            self._bad.add(head.path)
             return None
         except OSError:
             data = b""

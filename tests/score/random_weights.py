@@ -14,13 +14,16 @@ import pytest
 import torch
 import torchvision
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from palette_bench.score.backbones import weights
 from palette_bench.score.backbones.torch_common import crop_224
 
-CALIBRATION_IMAGES = 4
+CALIBRATION_SIZES = (64, 256, 512)
+CALIBRATION_IMAGES_A_SIZE = 2
+LOGIT_DEVIATION = 1.5
 
 
 def random_images(count: int, size: int, *, seed: int = 0) -> NDArray[np.uint8]:
@@ -52,7 +55,7 @@ def make_inception2015(path: Path, *, seed: int = 0) -> None:
     with keep_initial, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = FeatureExtractorInceptionV3("random", ["2048"], feature_extractor_weights_path=empty)
-    images = torch.from_numpy(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1)).permute(0, 3, 1, 2)
+    images = torch.from_numpy(_calibration_images(299, seed)).permute(0, 3, 1, 2)
     _initialise(network, seed)
     features = _calibrate(network, lambda: network(images)[0])
     _spread(network.fc, features, seed)
@@ -64,7 +67,7 @@ def make_resnet50(path: Path, *, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = torchvision.models.resnet50(weights=None)
-    inputs = crop_224(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1), torch.device("cpu"))
+    inputs = crop_224(_calibration_images(256, seed), torch.device("cpu"))
     _initialise(network, seed)
     head, network.fc = network.fc, nn.Identity()
     features = _calibrate(network, lambda: network(inputs))
@@ -78,7 +81,7 @@ def make_googlenet(path: Path, *, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = torchvision.models.GoogLeNet(transform_input=True, aux_logits=True, init_weights=False)
-    inputs = crop_224(random_images(CALIBRATION_IMAGES, 256, seed=seed + 1), torch.device("cpu"))
+    inputs = crop_224(_calibration_images(256, seed), torch.device("cpu"))
     _initialise(network, seed)
     head, network.fc = network.fc, nn.Identity()
     _calibrate(network, lambda: network(inputs))
@@ -112,6 +115,12 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _SHARED[0]
 
 
+def _calibration_images(size: int, seed: int) -> NDArray[np.uint8]:
+    """Images drawn at all of `CALIBRATION_SIZES`, [n, size, size, 3]: a norm that knows one explodes at another."""
+    drawn = [i for s in CALIBRATION_SIZES for i in random_images(CALIBRATION_IMAGES_A_SIZE, s, seed=seed + 1)]
+    return np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BILINEAR)) for i in drawn])
+
+
 def _initialise(network: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -119,8 +128,9 @@ def _initialise(network: nn.Module, seed: int) -> None:
             fan = module.weight[0].numel()
             module.weight.data.normal_(0.0, (2.0 / fan) ** 0.5, generator=generator)
         elif isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.6, 1.4, generator=generator)
-            module.bias.data.normal_(0.0, 0.3, generator=generator)
+            # Mostly linear: a rectifier at the mean makes a deep random network chaotic, and outliers explode.
+            module.weight.data.uniform_(0.4, 0.8, generator=generator)
+            module.bias.data.normal_(1.0, 0.3, generator=generator)
 
 
 def _calibrate(network: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
@@ -137,7 +147,9 @@ def _calibrate(network: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
 
 
 def _spread(layer: object, features: Tensor, seed: int) -> None:
-    """Give a last layer weights under which each logit has a standard deviation of 2 over ``features`` and mean 0."""
+    """Give a last layer weights under which each logit has a standard deviation of `LOGIT_DEVIATION` over
+    ``features`` and mean 0.
+    """
     if not isinstance(layer, nn.Linear):
         raise TypeError(type(layer).__name__)
     generator = torch.Generator().manual_seed(seed + 2)
@@ -145,7 +157,7 @@ def _spread(layer: object, features: Tensor, seed: int) -> None:
     mean = features.mean(dim=0)
     drawn -= torch.outer(drawn @ mean, mean) / mean.dot(mean)
     spread = (features @ drawn.T).std(dim=0, keepdim=True)
-    layer.weight.data.copy_(drawn * (2.0 / spread.T))
+    layer.weight.data.copy_(drawn * (LOGIT_DEVIATION / spread.T))
     layer.bias.data.normal_(0.0, 1.0, generator=generator)
 
 

@@ -29,6 +29,7 @@ OFFLINE_VARIABLE = "PALETTE_BENCH_OFFLINE"
 
 TIMEOUT_SECONDS = 30
 DOWNLOAD_CHUNK_BYTES = 1 << 18
+BYTES_A_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,11 +327,11 @@ class _DownloadBar:
     def update(self, count: int) -> None:
         """``count`` more bytes have arrived, or fewer at the end of the file."""
         if self._task is None:
-            self._task = self._open.enter_context(self._progress.task(self._label, self.total, "byte"))
-        step = min(count, self.total - self._done)
-        if step > 0:
-            self._task.advance(step)
-            self._done += step
+            megabytes = -(-self.total // BYTES_A_MEGABYTE)
+            self._task = self._open.enter_context(self._progress.task(self._label, megabytes, "MB"))
+        before = -(-self._done // BYTES_A_MEGABYTE)
+        self._done = min(self._done + count, self.total)
+        self._task.advance(-(-self._done // BYTES_A_MEGABYTE) - before)
 
     def reset(self) -> None:
         """Nothing: bytes counted stay counted."""
