@@ -28,7 +28,7 @@ SHARD_FORMAT = 1
 BATCH_IMAGES = 16
 """Images a batch where the caller does not say; larger batches leave the processor's caches."""
 
-SMALL_BATCH_IMAGES = 250
+SMALL_BATCH_IMAGES = 256
 SMALL_PIXELS = 64 * 64
 DECODE_THREADS = 2
 _SUFFIX = ".features"
