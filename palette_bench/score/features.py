@@ -211,7 +211,7 @@ def extract(
     item order.
 
     Equal digests are computed once; what ``store`` holds is not computed at all. Each other image is loaded once, in
-    threads that run ahead, and batches hold images of one shape. ``batch_size`` is `BATCH_IMAGES`, for images up to
+    threads that run ahead, and batches hold images of one shape. ``batch_size`` is `BATCH_IMAGES`, for images below
     64x64 `SMALL_BATCH_IMAGES`, unless given: it moves no number beyond the networks' rounding. Raises
     VerificationError if the pixels are not those of the digest, InputError if they are no image; what was computed
     until then stays in the store.
