@@ -39,7 +39,7 @@ class Recipe:
     The weights of the losses are relative to that of the class.
     """
 
-    scenes: int = 320_000
+    scenes: int = 256_000
     batch: int = 64
     learning_rate: float = 3e-3
     warm_up: float = 0.1
