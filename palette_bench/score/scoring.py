@@ -18,19 +18,19 @@ from palette_bench.prepare.sources.labels import WNID
 from palette_bench.protocol.definition import Family, GeometryName, Status
 from palette_bench.protocol.tasks import Task
 from palette_bench.score import statistics
-from palette_bench.score.backbones.base import LoadedBackbone, load
+from palette_bench.score.backbones import weights
+from palette_bench.score.backbones.base import LoadedBackbone, load, spec_named
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.gate import Admitted, admit, scored_image
 from palette_bench.score.metrics.accuracy import Accuracy, accuracy
 from palette_bench.score.metrics.frechet import Moments, frechet_distance
-from palette_bench.score.metrics.inception_score import inception_score
+from palette_bench.score.metrics.inception_score import PEER_SEED, inception_score
 from palette_bench.score.metrics.perceptual import Power, perceptual_distance
 from palette_bench.score.recipes import Direction, Metric, Recipe, Reference, for_protocol
 from palette_bench.score.record import MetricValue, ResultRecord, ScoredReference, ScoredSet, signature
 from palette_bench.score.statistics import ReferenceStatistics
 
 EVAL_SET = "eval-set"
-TORCH_FIDELITY_SEED = 2020
 FEWEST_IMAGES = 2
 
 Outputs = Mapping[str, Mapping[str, NDArray[np.float32]]]
@@ -99,9 +99,11 @@ def score(opened: FrozenSet, task: Task, where: Path, name: str, options: Option
     labels = network_labels(opened)
     wanted, refused = _wanted(opened, labels, options)
     reference = None if options.reference == EVAL_SET else statistics.reference_name(opened, options.reference)
+    networks = list(dict.fromkeys(recipe.backbone for recipe in wanted))
+    files = [file for network in networks if (file := spec_named(network).weights) is not None]
+    weights.require(files, allow_other=options.allow_other_weights)
     backbones = [
-        load(backbone, device=options.device, allow_other_weights=options.allow_other_weights)
-        for backbone in dict.fromkeys(recipe.backbone for recipe in wanted)
+        load(backbone, device=options.device, allow_other_weights=options.allow_other_weights) for backbone in networks
     ]
     by_name = {backbone.name: backbone for backbone in backbones}
     store = FeatureStore(features_folder())
@@ -267,7 +269,7 @@ def _compute(
                 values[recipe.name] = frechet_distance(features, other).value
             case Metric.INCEPTION_SCORE:
                 splits = int(recipe.parameters["splits"])
-                seed = TORCH_FIDELITY_SEED if splits > 1 else None
+                seed = PEER_SEED if splits > 1 else None
                 values[recipe.name] = inception_score(features, splits=splits, permutation_seed=seed).value
             case Metric.ACCURACY:
                 if isinstance(labels, str):

@@ -68,7 +68,7 @@ def read_imagenet_labels(path: Path) -> dict[str, int]:
             raise InputError("a folder of labels is not the devkit's", where=path, expected=f"{DEVKIT_TRUTH} in it")
         path = found[0]
     lines = read_lines(path, kind="label")
-    if lines and all(len(line.split()) == 1 for line in lines):
+    if lines and all(len(line.replace(",", " ").split()) == 1 for line in lines):
         return _numbered(path, lines)
     raw = read_name_label_lines(path)
     by_name: dict[str, str] = {}

@@ -1,0 +1,179 @@
+"""Prepare, predict, score on photographs-like images, with random weights of the right shapes."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palette_bench.prepare.frozen import FrozenSet, open_set
+from tests.conftest import RunCommand, make_photos
+from tests.score import random_weights
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with random weights."""
+    return random_weights.shared_home(tmp_path_factory)
+
+
+@pytest.fixture
+def photos(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: RunCommand) -> FrozenSet:
+    """A prepared set of twelve 64-pixel images named by wnid."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "weights").symlink_to(shared_home / "weights")
+    monkeypatch.setenv("PALETTE_BENCH_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    source = make_photos(tmp_path / "photos", COUNT, classes=("n01440764", "n02099601"))
+    assert run("prepare", "folder", "--source", source, "--size", 64, "--jobs", 1)[0] == 0
+    return open_set("photos")
+
+
+def write_references(opened: FrozenSet, folder: Path) -> Path:
+    """The references as predictions."""
+    for item in opened.items:
+        path = folder / f"{item.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(opened.reference(item)).save(path)
+    return folder
+
+
+def score(run: RunCommand, task: str, preds: Path, *more: object) -> dict[str, object]:
+    code, out, err = run(
+        "score", "--task", task, "--preds", preds, "--jobs", 1, "--json", "--allow-other-weights", *more
+    )
+    assert code == 0, err
+    record: dict[str, object] = json.loads(out)
+    return record
+
+
+def values(record: dict[str, object]) -> dict[str, float]:
+    metrics = record["metrics"]
+    assert isinstance(metrics, dict)
+    return {name: metric["value"] for name, metric in metrics.items()}
+
+
+def test_the_references_are_perfect_predictions_of_every_task(
+    photos: FrozenSet, tmp_path: Path, run: RunCommand
+) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    for task in photos.task_names:
+        record = score(run, task, preds, "--reference", "eval-set")
+        found = values(record)
+        assert found["fid-inception2015-tf1-evalset"] == pytest.approx(0.0, abs=1e-6)
+        assert {v for name, v in found.items() if name.startswith("pd-")} == {0.0}
+        assert record["known_region_change"] in (None, 0.0)
+        assert record["comparable"] is False
+        assert record["warnings"] == []
+
+
+def test_a_worse_prediction_scores_worse(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    good = values(score(run, "uncrop", write_references(photos, tmp_path / "good"), "--reference", "eval-set"))
+    rng = np.random.default_rng(0)
+    for item in photos.items:
+        path = tmp_path / "bad" / f"{item.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noisy = photos.reference(item).astype(int) + rng.integers(-60, 60, (64, 64, 3))
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+    record = score(run, "uncrop", tmp_path / "bad", "--reference", "eval-set")
+    bad = values(record)
+    for name in good:
+        if name.startswith(("fid-", "pd-")):
+            assert bad[name] > good[name] + 1e-3
+    change = record["known_region_change"]
+    assert isinstance(change, float)
+    assert 20 < change < 40
+    warnings = record["warnings"]
+    assert isinstance(warnings, list)
+    assert any("known region was changed" in text for text in warnings)
+
+
+def test_only_the_hole_counts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    """Noise in the known half is composited away; the same noise in the hole is not."""
+    clean = values(score(run, "uncrop", write_references(photos, tmp_path / "clean"), "--reference", "eval-set"))
+    results = {}
+    for name, half in (("known", slice(0, 32)), ("hole", slice(32, 64))):
+        for item in photos.items:
+            path = tmp_path / name / f"{item.id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = photos.reference(item).copy()
+            image[:, half] = 255 - image[:, half]
+            Image.fromarray(image).save(path)
+        results[name] = values(score(run, "uncrop", tmp_path / name, "--reference", "eval-set"))
+    assert results["known"] == clean
+    assert results["hole"] != clean
+
+
+def test_fid_without_its_reference_is_refused_and_then_computed(
+    photos: FrozenSet, tmp_path: Path, run: RunCommand
+) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    record = score(run, "colorize", preds)
+    assert "fid-inception2015-tf1" not in values(record)
+    refused = record["refused"]
+    assert isinstance(refused, dict)
+    assert "palette-bench statistics photos" in refused["fid-inception2015-tf1"]
+    others = make_photos(tmp_path / "others", 20, classes=("x", "y"))
+    code, _, err = run("statistics", "photos", "--source", others, "--allow-other-weights")
+    assert code == 0, err
+    again = score(run, "colorize", preds)
+    assert values(again)["fid-inception2015-tf1"] > 0
+    reference = again["reference"]
+    assert isinstance(reference, dict)
+    assert (reference["name"], reference["count"]) == ("own-folder", 20)
+    assert again["result_id"] != record["result_id"]
+
+
+def test_items_and_layouts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    first = score(run, "jpeg-qf5", preds, "--reference", "eval-set", "--out", tmp_path / "record")
+    with (tmp_path / "record" / "items.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == [item.id for item in photos.items]
+    correct = sum(int(row["correct"]) for row in rows)
+    assert values(first)["ca-resnet50v1-crop224"] == pytest.approx(100 * correct / COUNT)
+    distances = [float(row["pd-googlenet-pool-l2"]) for row in rows]
+    assert values(first)["pd-googlenet-pool-l2"] == pytest.approx(float(np.mean(distances)), abs=1e-9)
+
+    array = np.stack([photos.reference(item) for item in photos.items])
+    np.savez(tmp_path / "array.npz", arr_0=array)
+    for item in photos.items:
+        samples = tmp_path / "samples" / item.id
+        samples.mkdir(parents=True)
+        Image.fromarray(array[item.index]).save(samples / "0.png")
+        Image.fromarray(255 - array[item.index]).save(samples / "1.png")
+        doubled = tmp_path / "doubled" / f"{item.id}.JPEG.png"
+        doubled.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array[item.index]).save(doubled)
+    for layout in ("array.npz", "samples", "doubled"):
+        again = score(run, "jpeg-qf5", tmp_path / layout, "--reference", "eval-set")
+        assert values(again) == values(first)
+
+
+def test_lossy_predictions_are_accepted_and_marked(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    for item in photos.items:
+        path = tmp_path / "lossy" / f"{item.id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photos.reference(item)).save(path, quality=90)
+    record = score(run, "colorize", tmp_path / "lossy", "--reference", "eval-set")
+    assert isinstance(record["predictions"], dict)
+    assert record["predictions"]["lossy"] == COUNT
+    assert isinstance(record["warnings"], list)
+    assert any("12 predictions are lossy" in text for text in record["warnings"])
+
+
+def test_the_table_names_what_is_not_comparable(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    code, out, _ = run("score", "--task", "uncrop", "--preds", preds, "--jobs", 1, "--allow-other-weights")
+    assert code == 0
+    assert "not comparable with anything: the weights of inception2015" in out
+    assert "refused" not in out.splitlines()[0]
+    assert "pd-inception2015-pool3-l2sq|set:photos@1|task:uncrop|n:12" in out
+    code, _, err = run("score", "--task", "uncrop", "--preds", preds, "--jobs", 1)
+    assert code == 3
+    assert "pt_inception-2015-12-05-6726825d.pth" in err

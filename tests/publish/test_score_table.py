@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import pytest
+
+from palette_bench.protocol.definition import load_protocol
+from palette_bench.publish.published import Column, all_published_rows, published_rows
+from palette_bench.publish.score_table import ScoreTable, score_table
+from palette_bench.score.record import MetricValue, ResultRecord, ScoredReference, ScoredSet
+
+SET = ScoredSet(
+    set_id="imagenet-ctest10k",
+    name="imagenet-ctest10k",
+    version=1,
+    status="checked",
+    variant=(),
+    fingerprint="f" * 64,
+    data_digest="d" * 64,
+    count=10_000,
+    size=256,
+    geometry="square-area",
+    task="uncrop",
+    task_fingerprint="e" * 64,
+)
+
+EVALSET = "fid-inception2015-tf1-evalset"
+
+
+def metric(recipe: str, title: str, value: float, **changes: object) -> MetricValue:
+    made = MetricValue(
+        recipe=recipe,
+        title=title,
+        unit="%" if title == "CA" else "",
+        digits=1,
+        lower_is_better=title in ("FID", "PD"),
+        headline=True,
+        value=value,
+        reference_value=0.0,
+        fingerprint="a" * 64,
+        backbone="inception2015",
+        weights_sha256="b" * 64,
+        canonical=True,
+        signature=recipe,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def record(**changes: object) -> ResultRecord:
+    metrics = [
+        metric("fid-inception2015-tf1", "FID", 6.25),
+        metric("is-inception2015-biased-1split", "IS", 140.0),
+        metric("ca-resnet50v1-crop224", "CA", 61.0),
+        metric("pd-inception2015-pool3-l2sq", "PD", 90.0),
+    ]
+    made = ResultRecord(
+        name="mine",
+        scored=SET,
+        reference=ScoredReference(name="imagenet-val", fingerprint="1" * 64, data_digest="2" * 64, count=50_000),
+        predictions_digest="c" * 64,
+        samples=1,
+        lossy=0,
+        known_change=0.0,
+        metrics={m.recipe: m for m in metrics},
+        refused={},
+        warnings=(),
+        incomparable=(),
+        environment={},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def run_row(table: ScoreTable) -> tuple[str, ...]:
+    return table.groups[-1][0].cells
+
+
+def test_the_papers_rows_stand_above_the_run() -> None:
+    table = score_table([record()])
+    published = {row.name: row.cells for row in table.groups[0]}
+    assert list(published) == ["Boundless", "Palette", "Reference"]
+    assert published["Palette"][:3] == ("5.8", "138.1", "63.4 %")
+    assert published["Reference"] == ("2.7", "250.1", "76.0 %", "0.0")
+    assert run_row(table) == ("6.2", "140.0", "61.0 %", "90.0")
+    assert table.headings == ("FID ↓", "IS ↑", "CA ↑", "PD ↓")
+
+
+def test_the_papers_pd_is_marked_as_undefined() -> None:
+    table = score_table([record()])
+    palette = next(row for row in table.groups[0] if row.name == "Palette")
+    mark = palette.cells[3].split()[1]
+    assert "does not say of which network" in dict(table.notes)[mark]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"scored": replace(SET, variant=("adm",), set_id="imagenet-ctest10k+adm")}, "another variant of the set: adm"),
+        ({"samples": 4}, "the first of 4 samples"),
+        (
+            {"metrics": {"fid-inception2015-tf1": metric("fid-inception2015-tf1", "FID", 6.25, canonical=False)}},
+            "not comparable with anything",
+        ),
+        ({"metrics": {EVALSET: metric(EVALSET, "FID (evaluation set)", 1.0)}}, "another recipe"),
+    ],
+)
+def test_what_cannot_be_compared_is_marked(changes: dict[str, object], reason: str) -> None:
+    table = score_table([record(**changes)])
+    marks = run_row(table)[0].split()[1:]
+    assert any(reason in dict(table.notes)[mark] for mark in marks)
+    clean = score_table([record()])
+    assert run_row(clean)[0] == "6.2"
+
+
+def test_a_refused_recipe_is_explained() -> None:
+    some = {"is": metric("is-inception2015-biased-1split", "IS", 1.0)}
+    table = score_table([record(metrics=some, refused={"fid-inception2015-tf1": "no statistics"})])
+    assert ("no fid-inception2015-tf1: no statistics") in dict(table.notes).values()
+
+
+def test_records_of_different_tasks_share_no_table() -> None:
+    with pytest.raises(ValueError, match="share no table"):
+        score_table([record(), record(scored=replace(SET, task="colorize"))])
+
+
+def test_equal_inputs_have_an_equal_id_and_nothing_else_has() -> None:
+    first = record()
+    assert first.result_id == record(name="another name", environment={"torch": "9"}).result_id
+    changed = [
+        record(predictions_digest="0" * 64),
+        record(scored=replace(SET, data_digest="0" * 64)),
+        record(scored=replace(SET, task_fingerprint="0" * 64)),
+        record(reference=None),
+        record(metrics={"x": metric("fid-inception2015-tf1", "FID", 6.25, fingerprint="0" * 64)}),
+    ]
+    assert len({first.result_id, *(other.result_id for other in changed)}) == 6
+
+
+def test_published_rows_belong_to_known_sets_and_tasks() -> None:
+    rows = all_published_rows()
+    assert len(rows) == 60
+    for row in rows:
+        protocol = load_protocol(row.set_name)
+        assert set(row.tasks) <= set(protocol.task_names)
+        assert all(float(text) >= 0 for text in row.printed.values())
+        assert set(row.transcribed) <= {column.value for column in row.printed}
+
+
+def test_reference_rows_differ_by_task_as_in_the_paper() -> None:
+    of_task = {
+        task: [row.printed[Column.FID] for row in published_rows("imagenet-ctest10k", task) if row.reference]
+        for task in ("uncrop", "inpaint-center", "jpeg-qf5", "colorize")
+    }
+    assert of_task == {"uncrop": ["2.7"], "inpaint-center": ["5.1"], "jpeg-qf5": ["2.7"], "colorize": ["2.7"]}
