@@ -2,8 +2,9 @@
 
     python -m benchmarks.prepare_speed /data/imagenet/val --images 512 --rounds 5 --jobs 2
 
-The plain loop decodes, crops the centred square, resizes with a box filter and encodes a PNG as Pillow does by default; `prepare`
-also computes an exact area mean, draws three masks and hashes the conditions of all thirteen tasks.
+The plain loop decodes, crops the centred square, resizes with a box filter and encodes a PNG as Pillow does by
+default; `prepare` also computes an exact area mean, draws three masks and hashes the conditions of all thirteen
+tasks.
 """
 
 import argparse

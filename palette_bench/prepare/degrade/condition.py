@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.prepare.degrade import jpeg
@@ -17,17 +18,25 @@ from palette_bench.protocol.tasks import Task, TaskKind
 class Condition:
     """What a model is given for one item.
 
-    ``image`` [H, W, 3] uint8: the grey image replicated, the image with its hole black, or the decoded JPEG. ``hole``
-    [H, W] is True where the image is hidden (None: nothing is). ``jpeg`` are the file's bytes (JPEG tasks only).
-    ``digest`` is over grey pixels [H, W], the image with its hole black, or the JPEG's bytes; ``parameters`` is what
-    varies from item to item.
+    ``hole`` [H, W] is True where the image is hidden (None: nothing is). ``jpeg`` are the file's bytes (JPEG tasks
+    only). ``digest`` is over grey pixels [H, W], the image with its hole black, or the JPEG's bytes; ``parameters`` is
+    what varies from item to item. ``pixels`` is the grey image [H, W] or the one with its hole black [H, W, 3].
     """
 
-    image: ImageU8
+    pixels: NDArray[np.uint8] | None
     hole: HoleMask | None
     jpeg: bytes | None
     digest: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def image(self) -> ImageU8:
+        """The condition as RGB [H, W, 3]: the grey image replicated, the holes black, or the JPEG decoded."""
+        if self.jpeg is not None:
+            return jpeg.decode(self.jpeg)
+        if self.pixels is None:
+            raise ValueError("a condition has neither pixels nor a file")
+        return np.repeat(self.pixels[..., None], 3, axis=2) if self.pixels.ndim == 2 else self.pixels
 
     def row(self, item_id: str) -> dict[str, object]:
         """The line of conditions.jsonl."""
@@ -52,11 +61,11 @@ def make_condition(task: Task, reference: ImageU8, hole: HoleMask | None) -> Con
     match task.kind:
         case TaskKind.COLORIZE:
             grey = luma(reference)
-            return Condition(np.repeat(grey[..., None], 3, axis=2), None, None, pixel_digest(grey))
+            return Condition(grey, None, None, pixel_digest(grey))
         case TaskKind.JPEG:
             data = jpeg.encode(reference, task.quality)
             parameters: dict[str, object] = {"quality": task.quality, "bytes": len(data)}
-            return Condition(jpeg.decode(data), None, data, bytes_digest(data), parameters)
+            return Condition(None, None, data, bytes_digest(data), parameters)
         case _:
             if hole is None:
                 raise ValueError(f"task {task.name} needs a mask")

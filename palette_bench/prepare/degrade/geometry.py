@@ -5,7 +5,8 @@ antialiased bilinear to a shorter side of ``size``, then the centre (I2SB, CDDB)
 while the shorter side is at least twice ``size``, bicubic to ``size``, then the centre (guided-diffusion, DDRM).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +24,19 @@ def centred_square(image: ImageU8) -> ImageU8:
     return image[top : top + side, left : left + side]
 
 
-def _area_sums(values: NDArray[np.integer], size: int, dtype: type[np.signedinteger]) -> NDArray[np.integer]:
-    """Weighted sums over the first axis [n, ...] -> [size, ...]; the weights of one output add up to n.
+def _area_taps(n: int, size: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
+    """Input pixels [size] and their weights [size], tap by tap, that add up to each output; weights of one add up to n.
 
-    Output i covers the interval [i * n / size, (i + 1) * n / size) of the input. In units of 1 / size all overlaps are
-    integers, so the sums are exact.
+    Output i covers the interval [i * n / size, (i + 1) * n / size) of the input; in units of 1 / size all overlaps are
+    integers.
     """
-    n = values.shape[0]
     start = np.arange(size) * n
     first = start // size
-    sums = np.zeros((size, *values.shape[1:]), dtype=dtype)
     for tap in range(-(-n // size) + 1):
         pixel = first + tap
         overlap = np.minimum(start + n, (pixel + 1) * size) - np.maximum(start, pixel * size)
-        if (overlap <= 0).all():
-            continue
-        weights = np.maximum(overlap, 0).astype(dtype).reshape(-1, *(1,) * (values.ndim - 1))
-        sums += values[np.minimum(pixel, n - 1)] * weights
-    return sums
+        if (overlap > 0).any():
+            yield np.minimum(pixel, n - 1), np.maximum(overlap, 0)
 
 
 def square_area(image: ImageU8, size: int) -> ImageU8:
@@ -50,16 +46,23 @@ def square_area(image: ImageU8, size: int) -> ImageU8:
     of a half as the true one. TensorFlow's area resize is the same in float32 and may differ in the last grey
     level where a mean falls near a half.
     """
-    square = centred_square(image)
+    square = np.ascontiguousarray(centred_square(image))
     side = square.shape[0]
     if side == size:
-        return np.ascontiguousarray(square)
+        return square
     # SCORE: the weights and the rounding of the headline geometry.
-    wide = np.int32 if 255 * side * side < 2**31 else np.int64
-    rows = _area_sums(square, size, wide)
-    sums = _area_sums(np.ascontiguousarray(rows.transpose(1, 0, 2)), size, wide)
-    means = np.rint(sums / (side * side)).astype(np.uint8)
-    return np.ascontiguousarray(means.transpose(1, 0, 2))
+    wide: type[np.signedinteger[Any]] = np.int32 if 255 * side * side < 2**31 else np.int64
+    taps = [(pixels, weights.astype(wide)) for pixels, weights in _area_taps(side, size)]
+    flat = square.reshape(side, side * 3)
+    rows = np.zeros((size, side * 3), dtype=wide)
+    for pixels, weights in taps:
+        rows += np.multiply(flat[pixels], weights[:, None], dtype=wide)
+    columns = rows.reshape(size, side, 3)
+    sums = np.zeros((size, size * 3), dtype=wide)
+    for pixels, weights in taps:
+        sums += columns.take(pixels, axis=1).reshape(size, size * 3) * np.repeat(weights, 3)
+    means: ImageU8 = np.rint(sums / (side * side)).astype(np.uint8)
+    return means.reshape(size, size, 3)
 
 
 def _centre(image: Image.Image, size: int, left: int, top: int) -> ImageU8:

@@ -43,8 +43,11 @@ def fixed_hole(hole: Hole, size: int) -> HoleMask:
 
 def punch(image: ImageU8, mask: HoleMask) -> ImageU8:
     """``image`` with the hole black."""
-    kept = np.repeat((~mask).view(np.uint8).reshape(-1), 3)
-    return image * kept.reshape(image.shape)
+    kept = (~mask).view(np.uint8)
+    punched = np.empty_like(image)
+    for channel in range(3):
+        np.multiply(image[..., channel], kept, out=punched[..., channel])
+    return punched
 
 
 def composite(prediction: ImageU8, reference: ImageU8, mask: HoleMask) -> ImageU8:
