@@ -5,13 +5,26 @@ from pathlib import Path
 
 import platformdirs
 
+from palette_bench.common.errors import UsageError
+
 HOME_VARIABLE = "PALETTE_BENCH_HOME"
 
 
 def home() -> Path:
     """``$PALETTE_BENCH_HOME``, or the platform's folder for user data."""
     chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("palette-bench", appauthor=False))
+    if not chosen:
+        return Path(platformdirs.user_data_dir("palette-bench", appauthor=False))
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            "the home folder names a user who is not known here",
+            where=HOME_VARIABLE,
+            expected="a folder",
+            found=chosen,
+            next_step=f"set {HOME_VARIABLE} to a folder",
+        ) from error
 
 
 def sets_folder() -> Path:

@@ -58,11 +58,14 @@ def decode(data: bytes, *, exif: ExifPolicy = ExifPolicy.IGNORE) -> DecodedImage
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 return _convert(image, data, exif)
+    except BadImageError:
+        raise
     except UnidentifiedImageError as error:
         raise BadImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more than {MAX_PIXELS} pixels: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
+    # Readers of damaged files raise anything, struct.error for one.
+    except Exception as error:
         raise BadImageError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 

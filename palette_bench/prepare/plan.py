@@ -1,5 +1,6 @@
 """From what a user asks for to a plan that can be built."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from palette_bench.prepare.masks import recognise
 from palette_bench.prepare.selection.select import select, with_list
 from palette_bench.prepare.sources.datasets import LabelledSource, open_source
 from palette_bench.prepare.sources.scene_source import open_scenes
-from palette_bench.protocol.definition import Family, GeometryName, MaskSource, Protocol, load_protocol
+from palette_bench.protocol.definition import Family, GeometryName, MaskSource, Protocol, load_protocol, protocol_names
 
 SET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SIDE_MULTIPLE = 8
@@ -74,13 +75,21 @@ def open_labelled(protocol: Protocol, source: Path | None, labels: Path | None) 
 def _folder_protocol(protocol: Protocol, choices: Choices) -> Protocol:
     if choices.source is None:
         raise UsageError("a folder set is made from a folder", expected="--source DIR", found="no --source")
-    chosen = choices.name or re.sub(r"[^a-z0-9._-]+", "-", choices.source.resolve().name.lower()).strip("-.")
+    folder = Path(os.path.realpath(choices.source)).name
+    chosen = choices.name or re.sub(r"[^a-z0-9._-]+", "-", folder.lower()).strip("-.")
     if not SET_NAME.fullmatch(chosen):
         raise UsageError(
             "a folder set needs a name",
             expected="small letters, digits, '.', '_' and '-'",
             found=chosen or "nothing",
             next_step="choose one with --name",
+        )
+    if chosen != protocol.name and chosen in protocol_names():
+        raise UsageError(
+            "a folder set cannot have the name of a protocol",
+            expected="a name of its own",
+            found=chosen,
+            next_step="choose another with --name",
         )
     size = choices.size or protocol.size
     if size % SIDE_MULTIPLE:

@@ -1,5 +1,6 @@
 """From a protocol and a source to the items of a set, in protocol order, every digest checked."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from palette_bench.prepare.selection.tfds_order import tfds_order
 from palette_bench.prepare.sources.datasets import PLACES_CATEGORIES, LabelledSource
 from palette_bench.prepare.sources.labels import IMAGENET_VAL_IMAGES, imagenet_name, labels_digest, read_lines
 from palette_bench.protocol.definition import Family, Protocol, Rule, Selection
+
+REFERENCE_SUFFIXES = frozenset((".png", ".jpg"))
+"""What follows the id in the file names of references and conditions."""
 
 UNSAFE_CHARACTERS = frozenset('\\:*?"<>|')
 
@@ -36,7 +40,11 @@ def with_list(protocol: Protocol, list_file: Path) -> tuple[Protocol, list[str]]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
-            "a list names images twice", where=list_file, problems=[Problem("duplicate", name, "") for name in twice]
+            "a list names images twice",
+            where=list_file,
+            expected="every image once",
+            problems=[Problem("duplicate", name, "") for name in twice],
+            next_step="remove the lines that repeat",
         )
     selection = Selection(rule=Rule.LIST, count=len(names), list_sha256=lines_digest(names))
     return protocol.with_variant(selection=selection), names
@@ -45,7 +53,13 @@ def with_list(protocol: Protocol, list_file: Path) -> tuple[Protocol, list[str]]
 def _lines(list_file: Path) -> list[str]:
     names = read_lines(list_file, kind="list")
     if not names:
-        raise InputError("a list is empty", where=list_file, expected="one image name a line")
+        raise InputError(
+            "a list is empty",
+            where=list_file,
+            expected="one image name a line",
+            found="no line",
+            next_step="write the names into it, or leave --list out",
+        )
     return names
 
 
@@ -132,6 +146,7 @@ def _lowest_numbers(selection: Selection, labelled: LabelledSource) -> list[str]
             where=labelled.labels_from,
             expected=f"at least {selection.per_category} images for each of {PLACES_CATEGORIES} categories",
             problems=short,
+            next_step="give the whole label file of the dataset with --labels",
         )
     return sorted(name for names in by_category.values() for name in names[: selection.per_category])
 
@@ -164,7 +179,7 @@ def _check_present(names: Sequence[str], labelled: LabelledSource) -> None:
             expected=f"{len(names)} images",
             found=len(names) - len(missing),
             problems=missing,
-            next_step="complete the source, or check --source",
+            next_step="complete the source, or check --source and --list",
         )
 
 
@@ -192,10 +207,14 @@ def _check_ids(items: Sequence[Item], where: Path) -> None:
     """Ids become file names: they must be safe, and unique even where letter case is ignored."""
     problems: list[Problem] = []
     seen: dict[str, str] = {}
+    ids = {item.id for item in items}
     for item in items:
         if not item.id.isprintable() or UNSAFE_CHARACTERS & set(item.id):
             problems.append(Problem("unsafe-name", repr(item.name), "has characters that file systems refuse"))
-        folded = item.id.casefold()
+        above = [folder for folder in PurePosixPath(item.id).parents if folder.suffix in REFERENCE_SUFFIXES]
+        if any(str(folder.with_suffix("")) in ids for folder in above):
+            problems.append(Problem("unsafe-name", item.name, "its folder is called like another image's file"))
+        folded = unicodedata.normalize("NFC", item.id).casefold()
         if folded in seen:
             problems.append(Problem("duplicate", item.name, f"the same id as {seen[folded]}"))
         seen[folded] = item.name

@@ -90,7 +90,11 @@ def list_files(where: Path) -> Listing:
             return Listing(where, _tar_members(where), is_tar=True)
     except OSError as error:
         raise InputError(
-            "the source cannot be read", where=error.filename or where, found=error.strerror or error
+            "the source cannot be read",
+            where=error.filename or where,
+            expected="a folder of images or an uncompressed .tar file",
+            found=error.strerror or error,
+            next_step="check the path and who may read it",
         ) from error
     raise InputError(
         "the source does not exist",
@@ -105,6 +109,13 @@ def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Ite
     folder = root / below
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
+    if len(ancestors) > DEEPEST:
+        raise InputError(
+            "folders are nested too deeply",
+            where=f"{str(folder)[:200]}...",
+            expected=f"at most {DEEPEST} folders in each other",
+            next_step="point at the folder that holds the images",
+        )
     if identity in ancestors:
         raise InputError(
             "a symbolic link leads back to a folder above it",
@@ -118,7 +129,15 @@ def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Ite
                 continue
             path = f"{below}/{entry.name}" if below else entry.name
             try:
-                is_folder = entry.is_dir()
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+                if not is_folder and not is_file and os.path.exists(entry.path):  # noqa: PTH110
+                    raise InputError(
+                        "something is neither a file nor a folder",
+                        where=root / path,
+                        expected="image files",
+                        found="a pipe, a socket or a device",
+                        next_step="remove it",
+                    )
             except OSError as error:
                 raise InputError(
                     "a symbolic link leads nowhere", where=root / path, found=error.strerror, next_step="remove it"
@@ -129,6 +148,7 @@ def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Ite
                 yield path
 
 
+DEEPEST = 100
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
 
 
@@ -149,6 +169,8 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
+                if member.size < 0:
+                    raise tarfile.ReadError(f"{member.name} has a size of {member.size}")
                 if member.isdir():
                     continue
                 name = member.name.removeprefix("./")
@@ -157,13 +179,20 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
                     problems.append(Problem("unsafe-member", member.name, "leads out of the archive"))
                 elif not member.isreg():
                     problems.append(Problem("special-member", member.name, "is a link or a device, not a file"))
+                elif member.issparse():
+                    problems.append(Problem("special-member", member.name, "is stored sparsely, not as it is"))
                 elif name in members:
                     problems.append(Problem("duplicate-member", member.name, "is in the archive twice"))
                 elif member.offset_data + member.size > total:
                     problems.append(Problem("truncated-member", member.name, "the archive ends before it does"))
                 elif not parts[-1].startswith("."):
                     members[name] = (member.offset_data, member.size)
-    except (tarfile.TarError, EOFError) as error:
+            # A damaged or cut header ends the loop as the mark at the end does.
+            with path.open("rb") as stream:
+                stream.seek(archive.offset)
+                if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                    raise tarfile.ReadError(f"no member and no end mark at byte {archive.offset}")
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             "the source is not a whole tar file",
             where=path,

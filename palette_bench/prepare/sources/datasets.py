@@ -12,6 +12,7 @@ from palette_bench.prepare.sources.labels import (
     IMAGENET_NAME,
     WNID,
     imagenet_name,
+    index_below,
     read_imagenet_labels,
     read_name_label_lines,
     wnids_to_indices,
@@ -70,7 +71,11 @@ def _by_name(listing: Listing, pattern: re.Pattern[str], rename: Mapping[str, st
         paths[name] = path
     if problems:
         raise InputError(
-            "the source holds images twice", where=listing.where, expected="every image once", problems=problems
+            "the source holds images twice",
+            where=listing.where,
+            expected="every image once",
+            problems=problems,
+            next_step="remove one of each, or point --source at one copy",
         )
     return paths
 
@@ -141,14 +146,16 @@ def _places(listing: Listing, label_file: Path | None) -> LabelledSource:
         )
     labels: dict[str, int] = {}
     for name, label in read_name_label_lines(label_file).items():
-        if not label.isdigit() or int(label) >= PLACES_CATEGORIES:
+        category = index_below(label, PLACES_CATEGORIES)
+        if category is None:
             raise InputError(
                 "a label file has a label that is no category",
                 where=f"{label_file}: {name}",
                 expected=f"a category index 0..{PLACES_CATEGORIES - 1}",
-                found=label,
+                found=label[:80],
+                next_step=f"give the {PLACES_LABEL_FILE} of the dataset with --labels",
             )
-        labels[name] = int(label)
+        labels[name] = category
     kind = "val_large" if any("val_large" in part for part in (listing.where.name, *paths.values())) else "val_256"
     return LabelledSource(source, labels, label_file, images=kind)
 
@@ -167,7 +174,8 @@ def open_folder(listing: Listing) -> LabelledSource:
             "the source holds no images",
             where=listing.where,
             expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}",
-            found=f"{len(ignored)} other files" if ignored else "an empty folder",
+            found=f"{len(ignored)} other files" if ignored else f"an empty {'archive' if listing.is_tar else 'folder'}",
+            next_step="point --source at the folder or .tar that holds the images",
         )
     source = listing.source(paths)
     tops = {path: path.split("/")[0] for path in paths if "/" in path}

@@ -12,6 +12,7 @@ IMAGENET_CLASSES = 1000
 IMAGENET_VAL_IMAGES = 50_000
 IMAGENET_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+FORMS = "give lines 'name label', or the devkit's ground-truth file or folder"
 
 
 def imagenet_name(number: int) -> str:
@@ -29,9 +30,21 @@ def read_lines(path: Path, *, kind: str) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"a {kind} file is not text", where=path, expected="UTF-8 text", found=error.reason) from error
+        raise InputError(
+            f"a {kind} file is not text",
+            where=path,
+            expected="UTF-8 text",
+            found=error.reason,
+            next_step="save it as plain UTF-8 text, or give another file",
+        ) from error
     except OSError as error:
-        raise InputError(f"a {kind} file cannot be read", where=path, found=error.strerror or error) from error
+        raise InputError(
+            f"a {kind} file cannot be read",
+            where=path,
+            expected="a text file",
+            found=error.strerror or error,
+            next_step=f"check the path of the {kind} file",
+        ) from error
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line]
 
@@ -46,13 +59,27 @@ def read_name_label_lines(path: Path) -> dict[str, str]:
         parts = line.replace(",", " ").split()
         if len(parts) != 2:
             raise InputError(
-                "a label file has a line that is not 'name label'", where=f"{path}, line {number}", found=line[:80]
+                "a label file has a line that is not 'name label'",
+                where=f"{path}, line {number}",
+                expected="two words",
+                found=line[:80],
+                next_step="correct the line, or give another file",
             )
         name = PurePosixPath(parts[0]).name
         if name in labels:
-            raise InputError("a label file names an image twice", where=f"{path}, line {number}", found=name)
+            raise _twice(f"{path}, line {number}", name)
         labels[name] = parts[1]
     return labels
+
+
+def _twice(where: object, name: str) -> InputError:
+    return InputError(
+        "a label file names an image twice",
+        where=where,
+        expected="every image once",
+        found=name,
+        next_step="remove one of the lines",
+    )
 
 
 def read_imagenet_labels(path: Path) -> dict[str, int]:
@@ -65,7 +92,13 @@ def read_imagenet_labels(path: Path) -> dict[str, int]:
     if path.is_dir():
         found = [p for p in (path / DEVKIT_TRUTH, path / "data" / DEVKIT_TRUTH) if p.is_file()]
         if not found:
-            raise InputError("a folder of labels is not the devkit's", where=path, expected=f"{DEVKIT_TRUTH} in it")
+            raise InputError(
+                "a folder of labels is not the devkit's",
+                where=path,
+                expected=f"{DEVKIT_TRUTH} in it",
+                found="no such file",
+                next_step=FORMS,
+            )
         path = found[0]
     lines = read_lines(path, kind="label")
     if lines and all(len(line.replace(",", " ").split()) == 1 for line in lines):
@@ -80,8 +113,12 @@ def read_imagenet_labels(path: Path) -> dict[str, int]:
                 where=path,
                 expected=imagenet_name(1),
                 found=name,
+                next_step=FORMS,
             )
-        by_name[imagenet_name(int(match[1]))] = label
+        canonical = imagenet_name(int(match[1]))
+        if canonical in by_name:
+            raise _twice(path, name)
+        by_name[canonical] = label
     values = set(by_name.values())
     if values and all(WNID.fullmatch(v) for v in values):
         return wnids_to_indices(by_name, where=path)
@@ -104,17 +141,24 @@ def wnids_to_indices(by_name: Mapping[str, str], *, where: Path) -> dict[str, in
 
 
 def _class_index(text: str, path: Path, name: str) -> int:
-    if not text.isdigit() or int(text) >= IMAGENET_CLASSES:
+    number = index_below(text, IMAGENET_CLASSES)
+    if number is None:
         raise InputError(
             "a label file has a label that is no class",
             where=f"{path}: {name}",
             expected="a class index 0..999 (classes sorted by wnid) or a wnid",
-            found=text,
+            found=text[:80],
             next_step="labels counted from 1 are the devkit's own numbering: give its ground-truth file itself"
             if text == str(IMAGENET_CLASSES)
-            else None,
+            else FORMS,
         )
-    return int(text)
+    return number
+
+
+def index_below(text: str, end: int) -> int | None:
+    """The number 0..``end`` - 1 that ``text`` is in plain digits, or None."""
+    plain = text.isascii() and text.isdigit() and len(text.lstrip("0")) <= len(str(end))
+    return int(text) if plain and int(text) < end else None
 
 
 def _numbered(path: Path, lines: Sequence[str]) -> dict[str, int]:
@@ -124,11 +168,20 @@ def _numbered(path: Path, lines: Sequence[str]) -> dict[str, int]:
             where=path,
             expected=f"{IMAGENET_VAL_IMAGES} lines, line k for image k",
             found=len(lines),
+            next_step=FORMS,
         )
-    if not all(line.isdigit() for line in lines):
-        bad = next(i for i, line in enumerate(lines, 1) if not line.isdigit())
-        raise InputError("a label file has a line that is no number", where=f"{path}, line {bad}", found=lines[bad - 1])
-    values = [int(line) for line in lines]
+    values = []
+    for number, line in enumerate(lines, 1):
+        value = index_below(line, IMAGENET_VAL_IMAGES)
+        if value is None:
+            raise InputError(
+                "a label file has a line that is no number",
+                where=f"{path}, line {number}",
+                expected="a class index, or an ILSVRC2012_ID of the devkit",
+                found=line[:80],
+                next_step=FORMS,
+            )
+        values.append(value)
     if min(values) >= 1 and max(values) == IMAGENET_CLASSES:
         devkit = _devkit_classes(path)
         values = [devkit[v] for v in values]
@@ -151,13 +204,19 @@ def _devkit_classes(truth: Path) -> dict[int, int]:
             next_step="give the devkit's data folder as it was unpacked: --labels ILSVRC2012_devkit_t12",
         )
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
+    # A damaged file may raise anything.
     try:
         synsets = loadmat(meta, squeeze_me=True, struct_as_record=True)["synsets"]
         wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except (KeyError, ValueError, TypeError, OSError, NotImplementedError, IndexError, MatReadError) as error:
-        raise InputError("the devkit's meta.mat cannot be read", where=meta, found=error) from error
+    except Exception as error:
+        raise InputError(
+            "the devkit's meta.mat cannot be read",
+            where=meta,
+            expected="the table 'synsets' with ILSVRC2012_ID and WNID",
+            found=f"{type(error).__name__}: {error}",
+            next_step="unpack the devkit again",
+        ) from error
     leaves = {number: wnids[number] for number in range(1, IMAGENET_CLASSES + 1) if number in wnids}
     if len(set(leaves.values())) != IMAGENET_CLASSES:
         raise InputError(
@@ -165,6 +224,7 @@ def _devkit_classes(truth: Path) -> dict[int, int]:
             where=meta,
             expected=IMAGENET_CLASSES,
             found=len(set(leaves.values())),
+            next_step="unpack the devkit again",
         )
     order = {wnid: i for i, wnid in enumerate(sorted(leaves.values()))}
     return {number: order[wnid] for number, wnid in leaves.items()}
