@@ -1,6 +1,8 @@
 """The program: finds the command, runs it, and turns every failure into a message and an exit code."""
 
+import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -64,8 +66,13 @@ def main() -> None:
 
 
 def _run() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files need not be text, nor a terminal know every letter.
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = program.main(standalone_mode=False)
+        sys.stdout.flush()
     except PaletteBenchError as error:
         return _fail(error)
     except click.exceptions.Abort:
@@ -75,12 +82,12 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return int(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output left; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output left, which click answers with an exit; there is nobody to tell.
+        _output_fails()
         return int(ExitCode.OK)
     except OSError as error:
-        return _fail(_explain(error))
+        return _fail(_explain(error, "standard output" if _output_fails() else "unknown"))
     except Exception:  # noqa: BLE001
         traceback.print_exc()
         click.echo("\nThis is a bug in palette-bench. Please report it with the lines above.", err=True)
@@ -90,9 +97,20 @@ def _run() -> int:
 
 def _fail(error: PaletteBenchError) -> int:
     if "--json" in sys.argv:
-        click.echo(json.dumps(error.as_json(), indent=2))
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps(error.as_json(), indent=2))
     click.echo(f"error: {error}", err=True)
     return int(error.exit_code)
+
+
+def _output_fails() -> bool:
+    """Whether stdout takes no more. What is left then goes nowhere, or the interpreter would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _interrupted() -> int:
@@ -100,9 +118,9 @@ def _interrupted() -> int:
     return int(ExitCode.INTERRUPTED)
 
 
-def _explain(error: OSError) -> InputError:
+def _explain(error: OSError, nameless: str) -> InputError:
     """What an operating system's refusal means for the user."""
-    where = error.filename or "unknown"
+    where = error.filename or nameless
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return InputError(
             "the disk is full",
@@ -117,4 +135,9 @@ def _explain(error: OSError) -> InputError:
             found=error.strerror,
             next_step="check the owner of the folder, or choose another with PALETTE_BENCH_HOME or --out",
         )
-    return InputError("a file or folder cannot be used", where=where, found=error.strerror or error)
+    return InputError(
+        "a file or folder cannot be used",
+        where=where,
+        found=error.strerror or error,
+        next_step="check what is there, or choose another place with PALETTE_BENCH_HOME or --out",
+    )

@@ -29,10 +29,20 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self.detail}" if self.detail else f"{self.kind}: {self.where}"
+        text = f"{self.kind}: {self.where}: {self.detail}" if self.detail else f"{self.kind}: {self.where}"
+        return printable(text)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """``text`` with characters that would move a cursor, colour a terminal or not encode as escapes.
+
+    File names and files' contents may hold any.
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 SHOWN_PER_KIND = 8
+LAYOUT = "\n\t"
 
 
 class PaletteBenchError(Exception):
@@ -69,7 +79,7 @@ class PaletteBenchError(Exception):
         lines = [self.what]
         for name, value in (("where", self.where), ("expected", self.expected), ("found", self.found)):
             if value is not None:
-                lines.append(f"  {name + ':':<10}{value}")
+                lines.append(f"  {name + ':':<10}{printable(value, keep=LAYOUT)}")
         lines += [f"  - {line}" for line in summarise(self.problems)]
         if self.next_step is not None:
             lines.append(f"  {'next:':<10}{self.next_step}")

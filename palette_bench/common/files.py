@@ -28,9 +28,27 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            _name(error, path)
         raise
+
+
+def write_plainly(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, not atomically: for the many files of something that is not whole before its last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say which file it was: a failing write, unlike a failing open, does not."""
+    if error.filename is None:
+        error.filename = str(path)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -49,35 +67,52 @@ def jsonl_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
     return b"".join(canonical_json(row) + b"\n" for row in rows)
 
 
-def read_json(path: Path, *, kind: str) -> dict[str, object]:
+def read_json(path: Path, *, kind: str, next_step: str | None = None) -> dict[str, object]:
     """The JSON object in ``path``. ``kind`` names the file in errors (``set``, ``record``)."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise InputError(f"no {kind} file here", where=path, found="nothing") from error
-    except (ValueError, OSError) as error:
-        raise InputError(f"a {kind} file cannot be read", where=path, expected="a JSON object", found=error) from error
+        raise InputError(
+            f"no {kind} file here", where=path, expected=path.name, found="nothing", next_step=next_step
+        ) from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(
+            f"a {kind} file cannot be read", where=path, expected="a JSON object", found=error, next_step=next_step
+        ) from error
     if not isinstance(value, dict):
         raise InputError(
-            f"a {kind} file cannot be read", where=path, expected="a JSON object", found=type(value).__name__
+            f"a {kind} file cannot be read",
+            where=path,
+            expected="a JSON object",
+            found=type(value).__name__,
+            next_step=next_step,
         )
     return value
 
 
-def read_jsonl(path: Path, *, kind: str) -> list[dict[str, object]]:
+def read_jsonl(path: Path, *, kind: str, next_step: str | None = None) -> list[dict[str, object]]:
     """The JSON objects in ``path``, one a line."""
     rows: list[dict[str, object]] = []
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise InputError(f"a {kind} file cannot be read", where=path, found=error.strerror or error) from error
+        raise InputError(
+            f"a {kind} file cannot be read", where=path, found=error.strerror or error, next_step=next_step
+        ) from error
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"a {kind} file is damaged", where=f"{path}, line {number}", found=error) from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"a {kind} file is damaged", where=f"{path}, line {number}", found=error, next_step=next_step
+            ) from error
         if not isinstance(row, dict):
-            raise InputError(f"a {kind} file is damaged", where=f"{path}, line {number}", expected="a JSON object")
+            raise InputError(
+                f"a {kind} file is damaged",
+                where=f"{path}, line {number}",
+                expected="a JSON object",
+                next_step=next_step,
+            )
         rows.append(row)
     return rows
 

@@ -5,9 +5,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from palette_bench.common.errors import InputError
@@ -15,6 +16,9 @@ from palette_bench.common.errors import InputError
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 JOBS_AHEAD = 3
+
+_failure: Exception | None = None
+"""What went wrong when this worker was prepared; a worker that raised it there would only look killed."""
 
 
 def default_jobs() -> int:
@@ -34,7 +38,30 @@ def _start_worker(prepare: Callable[[], None] | None) -> None:
 
         threading.Thread(target=follow, daemon=True).start()
     if prepare is not None:
-        prepare()
+        global _failure
+        try:
+            prepare()
+        except Exception as error:  # noqa: BLE001
+            _failure = error
+
+
+def _run_job(function: Callable[[_Job], _Result], job: _Job) -> _Result:
+    if _failure is not None:
+        raise _failure
+    return function(job)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started within are not interrupted before they are ready to ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def map_unordered(
@@ -50,6 +77,8 @@ def map_unordered(
     are in flight for each process, so memory does not grow with their number. An exception of a job is raised here;
     workers end with the iterator.
     """
+    if isinstance(jobs, Sized):
+        processes = min(processes, len(jobs))
     if processes <= 1:
         if prepare is not None:
             prepare()
@@ -61,8 +90,11 @@ def map_unordered(
     finished = False
     try:
         pending: set[Future[_Result]] = set()
+        # It would let interrupts through again when the first worker starts it.
+        resource_tracker.ensure_running()
         for job in jobs:
-            pending.add(pool.submit(function, job))
+            with _deaf_to_interrupts():
+                pending.add(pool.submit(_run_job, function, job))
             if len(pending) >= processes * JOBS_AHEAD:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
