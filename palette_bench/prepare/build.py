@@ -1,5 +1,7 @@
 """Building a frozen set: parallel, resumable, byte-identical whatever the number of processes."""
 
+import hashlib
+import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,16 @@ from numpy.typing import NDArray
 
 from palette_bench.common.canonical import bytes_digest, canonical_json, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, VerificationError
-from palette_bench.common.files import atomic_writer, exclusive, jsonl_bytes, read_json, write_bytes, write_json
+from palette_bench.common.files import (
+    atomic_writer,
+    exclusive,
+    jsonl_bytes,
+    read_json,
+    read_jsonl,
+    write_bytes,
+    write_json,
+    write_plainly,
+)
 from palette_bench.common.home import sets_folder
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
@@ -41,9 +52,10 @@ from palette_bench.prepare.pngs import encode_png
 from palette_bench.prepare.selection.select import Item
 from palette_bench.prepare.sources.base import Source
 from palette_bench.prepare.sources.scene_source import SceneSource
-from palette_bench.protocol.definition import Protocol
+from palette_bench.protocol.definition import Family, Protocol
 
 CHUNK = 64
+AGAIN = "prepare the set again with --replace"
 PLACES_SMALL = "val_256"
 PLACES_SMALL_SHAPE = (256, 256)
 
@@ -141,9 +153,7 @@ def _build_chunk(chunk: _Chunk) -> tuple[int, list[Problem]]:
             packed[k, offset] = pack(mask)
         by_task = {task.name: mask for task, mask in zip(tasks, masks, strict=True)}
         png = encode_png(reference)
-        path = reference_path(worker.folder, item.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png)
+        write_plainly(reference_path(worker.folder, item.id), png)
         conditions = {
             task.name: make_condition(task, reference, hole_of(task, protocol.size, by_task.get(task.name))).row(
                 item.id
@@ -161,7 +171,10 @@ def _build_chunk(chunk: _Chunk) -> tuple[int, list[Problem]]:
         rows.append({"manifest": manifest, "conditions": conditions, "png_bytes": len(png)})
     if not problems:
         with atomic_writer(_masks_journal(worker.folder, chunk.number)) as stream:
-            np.lib.format.write_array(stream, packed)
+            # Not into the file itself: NumPy's own writing does not say why it failed.
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, packed)
+            stream.write(buffer.getvalue())
         write_bytes(
             _journal(worker.folder, chunk.number),
             canonical_json({"rows": rows, "masks": bytes_digest(packed.tobytes())}),
@@ -244,7 +257,7 @@ def build(plan: BuildPlan, *, jobs: int, replace: bool, progress: Progress) -> B
 
 
 def _existing(plan: BuildPlan, folder: Path) -> BuiltSet:
-    described = read_json(folder / SET_FILE, kind="set")
+    described = read_json(folder / SET_FILE, kind="set", next_step="prepare it again with --replace")
     found = described.get("fingerprint")
     if described.get("schema") != SCHEMA or found != plan.protocol.fingerprint():
         raise VerificationError(
@@ -254,14 +267,50 @@ def _existing(plan: BuildPlan, folder: Path) -> BuiltSet:
             found=f"version {described.get('version')}, fingerprint {str(found)[:16]}",
             next_step="prepare it again with --replace; results on the old one stay comparable among themselves only",
         )
+    _check_same_images(plan, folder)
     count = described.get("count")
     return BuiltSet(folder, count if isinstance(count, int) else 0, str(described.get("data_digest")), False, {})
+
+
+def _check_same_images(plan: BuildPlan, folder: Path) -> None:
+    """The set that is here is of the plan's images: of their names, and for a folder of anybody's their bytes."""
+    path = folder / MANIFEST_FILE
+    kept = {str(row.get("id")): row for row in read_jsonl(path, kind="manifest", next_step=AGAIN)}
+    items = {item.id: item for item in plan.items}
+    problems = [Problem("only-in-set", name, "") for name in kept if name not in items]
+    for name, item in items.items():
+        if name not in kept:
+            problems.append(Problem("only-in-source", name, ""))
+        elif kept[name].get("label") != item.label:
+            problems.append(Problem("label", name, f"{kept[name].get('label')} in the set, {item.label} now"))
+        elif plan.protocol.family is Family.FOLDER and _source_digest(plan.source, item) != kept[name].get(
+            "source_sha256"
+        ):
+            problems.append(Problem("changed", name, "another file than the set was made from"))
+    if problems:
+        raise VerificationError(
+            "a set of this name is here, but of other images",
+            where=folder,
+            expected=f"the {len(items)} images of {plan.source.where}",
+            problems=problems,
+            next_step="prepare it again with --replace, or choose another --name",
+        )
+
+
+def _source_digest(source: Source, item: Item) -> str | None:
+    try:
+        return bytes_digest(source.read(item.name))
+    except OSError:
+        return None
 
 
 def _resume_or_restart(plan: BuildPlan, unfinished: Path) -> None:
     marker = unfinished / "build.json"
     if unfinished.exists():
-        same = marker.exists() and read_json(marker, kind="build").get("identity") == plan.identity()
+        try:
+            same = read_json(marker, kind="build").get("identity") == plan.identity()
+        except InputError:
+            same = False
         if not same:
             shutil.rmtree(unfinished)
     write_json(marker, {"identity": plan.identity()})
@@ -320,6 +369,7 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
             "fingerprint": protocol.task_fingerprint(task.name),
             "definition": task.canonical(),
             "conditions_sha256": bytes_digest(conditions),
+            "masks_sha256": _masks_digest(unfinished, chunks, freeform.index(task)) if task in freeform else None,
         }
     for k, task in enumerate(freeform):
         with atomic_writer(task_folder(unfinished, task) / MASKS_FILE) as stream:
@@ -358,13 +408,21 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
     )
     shutil.rmtree(unfinished / "journal")
     (unfinished / "build.json").unlink()
-    retired = sets_folder() / ".building" / f"{folder.name}.old"
+    retired = sets_folder() / ".building" / f"{folder.name}~old"
     if folder.exists():
         shutil.rmtree(retired, ignore_errors=True)
         folder.rename(retired)
     unfinished.rename(folder)
     shutil.rmtree(retired, ignore_errors=True)
     return BuiltSet(folder, len(rows), digest, True, conversions)
+
+
+def _masks_digest(folder: Path, chunks: Sequence[_Chunk], k: int) -> str:
+    """sha256 of the packed masks of the k-th free-form task."""
+    digest = hashlib.sha256()
+    for part in _mask_parts(folder, chunks, k):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
 
 
 def _mask_parts(folder: Path, chunks: Sequence[_Chunk], k: int) -> Iterator[NDArray[np.uint8]]:

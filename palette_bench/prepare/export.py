@@ -10,7 +10,7 @@ import numpy as np
 
 from palette_bench.common.canonical import bytes_digest, lines_digest
 from palette_bench.common.errors import InputError, UsageError
-from palette_bench.common.files import write_bytes, write_json
+from palette_bench.common.files import write_bytes, write_json, write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
 from palette_bench.prepare import canary
@@ -90,9 +90,7 @@ def _export_chunk(indices: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
         if job.references:
             files[f"{REFERENCES}/{item.id}.png"] = encode_png(opened.reference(item))
         for name, data in files.items():
-            path = job.out / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            write_plainly(job.out / name, data)
         written.append((index, {name: bytes_digest(data) for name, data in files.items()}))
     return written
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench.common.canonical import file_digest, pixel_digest
+from palette_bench.common.canonical import bytes_digest, file_digest, pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.files import read_json, read_jsonl
 from palette_bench.common.home import sets_folder
-from palette_bench.prepare.build import data_digest
+from palette_bench.prepare.build import AGAIN, data_digest
 from palette_bench.prepare.decode import BadImageError, decode
 from palette_bench.prepare.degrade.condition import Condition, hole_of, make_condition
 from palette_bench.prepare.images import HoleMask, ImageU8
@@ -58,7 +58,9 @@ class FrozenSet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        described = read_json(folder / SET_FILE, kind="set")
+        described = read_json(
+            folder / SET_FILE, kind="set", next_step="prepare the set again with --replace, or remove the folder"
+        )
         if described.get("schema") != SCHEMA:
             raise InputError(
                 "a prepared set of another version of the program",
@@ -69,7 +71,7 @@ class FrozenSet:
             )
         try:
             self._read(described)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 "a set file is damaged",
                 where=folder / SET_FILE,
@@ -97,10 +99,46 @@ class FrozenSet:
         self.task_names = tuple(str(name) for name in described["task_order"])
         self.task_entries: Mapping[str, Mapping[str, Any]] = described["tasks"]
         self._manifest_digest = str(described["manifest_sha256"])
+        for name in self.task_names:
+            entry = self.task_entries[name]
+            if not {"definition", "fingerprint", "conditions_sha256", "masks_sha256"} <= entry.keys():
+                raise ValueError(f"task {name} is not described")
+        self.software.keys()
 
     @cached_property
     def protocol(self) -> Protocol:
         """The definition this set was made from. Raises VerificationError when the program's is another one by now."""
+        try:
+            made = self._protocol_as_made()
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "a set file is damaged",
+                where=self.folder / SET_FILE,
+                expected="the protocol it was made from",
+                found=f"{type(error).__name__}: {error}",
+                next_step=AGAIN,
+            ) from error
+        if made.fingerprint() != self.fingerprint:
+            raise VerificationError(
+                "this set was made from another version of its protocol",
+                where=self.folder,
+                expected=f"version {made.version}, fingerprint {made.fingerprint()[:16]}",
+                found=f"version {self.version}, fingerprint {self.fingerprint[:16]}",
+                next_step=f"{AGAIN}; results on the old one stay comparable among themselves",
+            )
+        known = (made.set_id, made.name, made.version, made.size, made.geometry.value, made.status, made.variant)
+        found = (self.set_id, self.name, self.version, self.size, self.geometry, self.status, self.variant)
+        if found != known or self.folder.name != self.set_id:
+            raise VerificationError(
+                "a set file contradicts its own definition, or its folder was renamed",
+                where=self.folder / SET_FILE,
+                expected=", ".join(map(str, known)),
+                found=", ".join(map(str, found)),
+                next_step=AGAIN,
+            )
+        return made
+
+    def _protocol_as_made(self) -> Protocol:
         definition = self.protocol_definition
         known = load_protocol("folder" if self.family is Family.FOLDER else self.name)
         if self.family is Family.FOLDER:
@@ -111,26 +149,18 @@ class FrozenSet:
             if listed["rule"] == Rule.LIST.value
             else None
         )
-        made = known.with_variant(
+        return known.with_variant(
             geometry=GeometryName(definition["geometry"]),
             masks=MaskSource(definition["masks"]),
             images=str(definition["images"]),
             selection=selection,
         )
-        if made.fingerprint() != self.fingerprint:
-            raise VerificationError(
-                "this set was made from another version of its protocol",
-                where=self.folder,
-                expected=f"version {made.version}, fingerprint {made.fingerprint()[:16]}",
-                found=f"version {self.version}, fingerprint {self.fingerprint[:16]}",
-                next_step="prepare it again with --replace; results on the old one stay comparable among themselves",
-            )
-        return made
 
     @cached_property
     def items(self) -> tuple[FrozenItem, ...]:
         """All items in protocol order. Raises VerificationError when the manifest is not the one that was frozen."""
         path = self.folder / MANIFEST_FILE
+        self._check_there(path)
         if (found := file_digest(path)) != self._manifest_digest:
             raise VerificationError(
                 "a set's manifest was changed",
@@ -139,13 +169,14 @@ class FrozenSet:
                 found=f"sha256 {found}",
                 next_step="prepare the set again with --replace",
             )
-        rows = read_jsonl(path, kind="manifest")
-        if (found := data_digest(rows)) != self.data_digest:
+        rows = read_jsonl(path, kind="manifest", next_step=AGAIN)
+        found = data_digest(rows)
+        if found != self.data_digest or len(rows) != self.count:
             raise VerificationError(
-                "a set's data digest does not fit its manifest",
+                "a set's data digest or count does not fit its manifest",
                 where=self.folder / SET_FILE,
-                expected=self.data_digest,
-                found=found,
+                expected=f"{self.data_digest}, {self.count} items",
+                found=f"{found}, {len(rows)} items",
                 next_step="prepare the set again with --replace",
             )
         items = []
@@ -176,9 +207,10 @@ class FrozenSet:
     def task_fingerprint(self, task: Task) -> str:
         """sha256 over the set's definition and the task's.
 
-        Raises VerificationError when the program defines the task otherwise than the set was made with.
+        Raises VerificationError when the program defines the set or the task otherwise than the set was made with.
         """
         entry = self.task_entries[task.name]
+        expected = self.protocol.task_fingerprint(task.name)
         if entry["definition"] != json.loads(json.dumps(task.canonical())):
             raise VerificationError(
                 f"task {task.name} is defined otherwise in this version of the program",
@@ -188,7 +220,15 @@ class FrozenSet:
                 next_step="prepare the set again with --replace, or use the version that made it: "
                 + self.software.get("palette-bench", "unknown"),
             )
-        return str(entry["fingerprint"])
+        if entry["fingerprint"] != expected:
+            raise VerificationError(
+                f"the fingerprint of task {task.name} is not that of its definition",
+                where=self.folder / SET_FILE,
+                expected=expected,
+                found=entry["fingerprint"],
+                next_step=AGAIN,
+            )
+        return expected
 
     def reference(self, item: FrozenItem) -> ImageU8:
         """The reference [H, W, 3] of an item. Raises VerificationError when its pixels are not the frozen ones."""
@@ -214,9 +254,31 @@ class FrozenSet:
         return pixels
 
     def masks(self, task: Task) -> NDArray[np.uint8]:
-        """The packed free-form masks [N, H * W / 8] of a task."""
+        """The packed free-form masks [N, H * W / 8] of a task. Raises VerificationError when they were changed."""
         path = task_folder(self.folder, task) / MASKS_FILE
-        return read_masks(path, mask_key(task), self.count, self.size)
+        try:
+            packed = read_masks(path, mask_key(task), self.count, self.size)
+        except InputError as error:
+            raise VerificationError(
+                "a set's masks were changed",
+                where=path,
+                expected=error.expected,
+                found=error.found,
+                next_step=AGAIN,
+            ) from error
+        if (found := bytes_digest(packed.tobytes())) != self.task_entries[task.name]["masks_sha256"]:
+            raise VerificationError(
+                "a set's masks were changed",
+                where=path,
+                expected=f"sha256 {self.task_entries[task.name]['masks_sha256']}",
+                found=f"sha256 {found}",
+                next_step=AGAIN,
+            )
+        return packed
+
+    def _check_there(self, path: Path) -> None:
+        if not path.is_file():
+            raise VerificationError("a file of a set is missing", where=path, next_step=AGAIN)
 
     def holes(self, task: Task) -> "Holes":
         """The holes of a task's items."""
@@ -225,6 +287,7 @@ class FrozenSet:
     def condition_digests(self, task: Task) -> list[str]:
         """The frozen digest of every item's condition. Raises VerificationError when the file was changed."""
         path = task_folder(self.folder, task) / CONDITIONS_FILE
+        self._check_there(path)
         if (found := file_digest(path)) != self.task_entries[task.name]["conditions_sha256"]:
             raise VerificationError(
                 "a set's conditions file was changed",

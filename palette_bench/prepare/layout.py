@@ -13,7 +13,7 @@ from palette_bench.common.errors import InputError
 from palette_bench.prepare.images import HoleMask
 from palette_bench.protocol.tasks import Task
 
-SCHEMA = 1
+SCHEMA = 2
 SET_FILE = "set.json"
 MANIFEST_FILE = "manifest.jsonl"
 CONDITIONS_FILE = "conditions.jsonl"
@@ -68,12 +68,16 @@ def write_masks(stream: BinaryIO, key: str, count: int, row_bytes: int, parts: I
 def read_masks(path: Path, key: str, count: int, size: int) -> NDArray[np.uint8]:
     """Packed masks [count, size * size / 8] of an npz file, ours or a released one. Raises InputError."""
     row_bytes = size * size // 8
+    # A damaged file may raise anything.
     try:
         with np.load(path, allow_pickle=False) as archive:
             packed = np.asarray(archive[key])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:
         raise InputError(
-            "a mask file cannot be read", where=path, expected=f"an npz with the key {key!r}", found=error
+            "a mask file cannot be read",
+            where=path,
+            expected=f"an npz with the key {key!r}",
+            found=f"{type(error).__name__}: {error}",
         ) from error
     if packed.dtype != np.uint8 or packed.size != count * row_bytes:
         raise InputError(
