@@ -1,9 +1,11 @@
 """Worker processes that never outlive the command that started them."""
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -16,6 +18,7 @@ from palette_bench.common.errors import InputError
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 JOBS_AHEAD = 3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 _failure: Exception | None = None
 """What went wrong when this worker was prepared; a worker that raised it there would only look killed."""
@@ -26,8 +29,21 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed buffers of an image's size instead of returning each to the system and asking again.
+
+    Page faults are a tenth of the time of image work otherwise. Other allocators have no such call.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 28)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 28)
+        mallopt(_M_TOP_PAD, 1 << 24)
+
+
 def _start_worker(prepare: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _keep_freed_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
 

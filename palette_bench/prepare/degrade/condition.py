@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.prepare.degrade import jpeg
 from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.holes import fixed_hole, punch
+from palette_bench.prepare.degrade.holes import fixed_hole, punch, punch_fixed
 from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Task, TaskKind
 
@@ -69,7 +69,8 @@ def make_condition(task: Task, reference: ImageU8, hole: HoleMask | None) -> Con
         case _:
             if hole is None:
                 raise ValueError(f"task {task.name} needs a mask")
-            image = punch(reference, hole)
+            fixed = task.kind is TaskKind.FIXED_HOLE
+            image = punch_fixed(reference, task.hole) if fixed else punch(reference, hole)
             parameters = {
                 "hole_pixels": int(np.count_nonzero(hole)),
                 "mask_sha256": bytes_digest(np.packbits(hole).tobytes()),

@@ -125,8 +125,8 @@ def _strip_spans(strips: NDArray[np.int64], owner: NDArray[np.int64], size: int)
 def _fill(spans: _Spans, size: int) -> HoleMask:
     """The union [size, size] of spans."""
     change = np.zeros(size * (size + 1), dtype=np.int16)
-    np.add.at(change, spans.row * (size + 1) + spans.low, 1)
-    np.add.at(change, spans.row * (size + 1) + spans.high + 1, -1)
+    np.add.at(change, spans.row * (size + 1) + spans.low, np.int16(1))
+    np.add.at(change, spans.row * (size + 1) + spans.high + 1, np.int16(-1))
     covered: HoleMask = np.cumsum(change, dtype=np.int16).reshape(size, size + 1)[:, :size] > 0
     return covered
 

@@ -50,6 +50,16 @@ def punch(image: ImageU8, mask: HoleMask) -> ImageU8:
     return punched
 
 
+def punch_fixed(image: ImageU8, hole: Hole) -> ImageU8:
+    """``punch`` with a fixed hole, without looking at the mask pixel by pixel."""
+    return image * _kept_samples(hole, image.shape[0])
+
+
+@lru_cache(maxsize=16)
+def _kept_samples(hole: Hole, size: int) -> ImageU8:
+    return np.repeat((~fixed_hole(hole, size)).view(np.uint8)[..., None], 3, axis=2)
+
+
 def composite(prediction: ImageU8, reference: ImageU8, mask: HoleMask) -> ImageU8:
     """The prediction in the hole, the reference everywhere else."""
     return np.where(mask[..., None], prediction, reference)
