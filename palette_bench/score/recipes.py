@@ -156,7 +156,7 @@ _PD_SOURCE = (
     "Inception-v1; pool_3 is a node "
     "of the 2015-12-05 FID network, which Google's pages call a modified Inception-v1, and not of GoogLeNet. "
     "Squared or not is not "
-    "stated; the printed values (46 to 155) look squared. PROTOCOL_FACTS 4.3."
+    "stated; the printed values (46 to 155) look squared. docs/protocol.md 4.3."
 )
 
 # SCORE: everything below but titles, units, digits and docs.
@@ -169,7 +169,7 @@ _FID_INCEPTION_2015 = _frechet(
     headline=True,
     doc="Fréchet distance of Inception-2015 pool_3 features, TensorFlow 1 resize, against the full validation set "
     "(50,000 images of ImageNet, "
-    "36,500 of Places365), as the paper's second version states (C.5). PROTOCOL_FACTS 4.1.",
+    "36,500 of Places365), as the paper's second version states (C.5). docs/protocol.md 4.1.",
 )
 _FID_INCEPTION_2015_EVALSET = _frechet(
     name="fid-inception2015-tf1-evalset",
@@ -190,7 +190,7 @@ _IS_BIASED_1SPLIT = _inception_score(
     headline=True,
     doc="Inception Score over all predictions at once, logits with the bias of the last layer, all 1008 outputs: "
     "what TF-GAN computes. "
-    "The paper's 229.6 (5,000 images) and 250.1 (10,000) fit one split. PROTOCOL_FACTS 4.2.",
+    "The paper's 229.6 (5,000 images) and 250.1 (10,000) fit one split. docs/protocol.md 4.2.",
 )
 _IS_UNBIASED_10SPLITS = _inception_score(
     name="is-inception2015-unbiased-10splits",
@@ -208,7 +208,7 @@ _CA_RESNET50 = _accuracy(
     output="logits",
     doc="Top-1 accuracy of torchvision's ResNet-50 (IMAGENET1K_V1, 76.13 % on the validation set) on the centre "
     "224x224 of the 256x256 prediction. "
-    "The paper says ResNet-50 in its text; C.5 of the second version says EfficientNet-B0. PROTOCOL_FACTS 4.4.",
+    "The paper says ResNet-50 in its text; C.5 of the second version says EfficientNet-B0. docs/protocol.md 4.4.",
 )
 _PD_POOL3_L2 = _perceptual(
     name="pd-inception2015-pool3-l2",

@@ -1,7 +1,7 @@
 """FID and Inception Score against torch-fidelity's own command, on the same folders and the same weights file.
 
 Random weights calibrated as in ``tests.score.random_weights``; 16 predictions and 6 references. The command's matrix
-square root costs it up to 1e-5 at so few images (METRIC_FACTS 3b), the fold of batch norm 1e-6.
+square root costs it up to 1e-5 at so few images (docs/metrics.md), the fold of batch norm 1e-6.
 """
 
 import json

@@ -1,6 +1,6 @@
 """torchvision's GoogLeNet (IMAGENET1K_V1), a port of the TF-slim Inception-v1: one reading of PD's network.
 
-That it is the Inception-v1 of the Palette paper is plausible and not proven (METRIC_FACTS 5). Its "5x5" branch is
+That it is the Inception-v1 of the Palette paper is plausible and not proven (docs/metrics.md). Its "5x5" branch is
 3x3, as in the port.
 """
 

@@ -1,7 +1,7 @@
 """The Inception network of FID and Inception Score, of 2015-12-05, through torch-fidelity's extractor.
 
 The extractor's own preprocessing is used: TensorFlow 1's bilinear resize to 299x299 and (x - 128) / 128, bit-exact on
-the CPU (METRIC_FACTS 3d, 5).
+the CPU (docs/metrics.md).
 """
 
 from pathlib import Path

@@ -3,7 +3,7 @@
 d² = |μ₁ - μ₂|² + tr Σ₁ + tr Σ₂ - 2 tr (Σ₁Σ₂)^½ with Σ over n - 1. The last term is the nuclear norm of F₁F₂ᵀ for any
 factors FᵀF = Σ, so no matrix square root is taken and nothing can become complex. Peers take the square roots of the
 eigenvalues of Σ₁Σ₂, which loses half the digits where a covariance is singular: 9e-6 relative at 96 images of 2048
-features (METRIC_FACTS 3b).
+features (docs/metrics.md).
 """
 
 from dataclasses import dataclass
