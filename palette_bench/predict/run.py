@@ -9,7 +9,7 @@ from palette_bench.common.errors import UsageError
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
 from palette_bench.predict.models.classical import METHODS
-from palette_bench.prepare.frozen import FrozenSet, Holes
+from palette_bench.prepare.frozen import Conditions, FrozenSet
 from palette_bench.prepare.pngs import encode_png
 
 CHUNK = 64
@@ -23,34 +23,25 @@ class _Job:
     out: Path
 
 
-@dataclass(slots=True)
-class _State:
-    job: _Job
-    opened: FrozenSet
-    holes: Holes
-    digests: list[str]
-
-
-_state: _State | None = None
+_state: tuple[_Job, Conditions] | None = None
 
 
 def _prepare_worker(job: _Job) -> None:
     global _state
     opened = FrozenSet(job.set_folder)
-    task = opened.task(job.task)
-    _state = _State(job, opened, opened.holes(task), opened.condition_digests(task))
+    _state = (job, opened.conditions(opened.task(job.task)))
 
 
 def _predict_chunk(indices: Sequence[int]) -> int:
     if _state is None:
         raise RuntimeError("the worker was not prepared")
-    method = METHODS[_state.job.method]
+    job, conditions = _state
+    method = METHODS[job.method]
     for index in indices:
-        item = _state.opened.items[index]
-        condition = _state.opened.condition(_state.holes.task, item, _state.holes, _state.digests[index])
-        path = _state.job.out / f"{item.id}.png"
+        item = conditions.opened.items[index]
+        path = job.out / f"{item.id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(method(condition)))
+        path.write_bytes(encode_png(method(conditions.of(item))))
     return len(indices)
 
 

@@ -15,7 +15,7 @@ from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
 from palette_bench.prepare import canary
 from palette_bench.prepare.build import CHUNK
-from palette_bench.prepare.frozen import FrozenSet, Holes
+from palette_bench.prepare.frozen import Conditions, FrozenSet
 from palette_bench.prepare.pngs import encode_png
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task, TaskKind
@@ -51,38 +51,29 @@ class _Job:
     references: bool
 
 
-@dataclass(slots=True)
-class _State:
-    job: _Job
-    opened: FrozenSet
-    task: Task
-    holes: Holes
-    digests: list[str]
-
-
-_state: _State | None = None
+_state: tuple[_Job, Conditions] | None = None
 
 
 def _prepare_worker(job: _Job) -> None:
     global _state
     opened = FrozenSet(job.set_folder)
-    task = opened.task(job.task)
-    _state = _State(job, opened, task, opened.holes(task), opened.condition_digests(task))
+    _state = (job, opened.conditions(opened.task(job.task)))
 
 
 def _export_chunk(indices: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
     if _state is None:
         raise RuntimeError("the worker was not prepared")
-    job, opened = _state.job, _state.opened
+    job, conditions = _state
+    opened = conditions.opened
     written: list[tuple[int, dict[str, str]]] = []
     for index in indices:
         item = opened.items[index]
-        condition = opened.condition(_state.task, item, _state.holes, _state.digests[index])
+        condition = conditions.of(item)
         files: dict[str, bytes] = {}
         if condition.jpeg is not None:
             files[f"{JPEGS}/{item.id}.jpg"] = condition.jpeg
         else:
-            grey = _state.task.kind is TaskKind.COLORIZE
+            grey = conditions.task.kind is TaskKind.COLORIZE
             files[f"{IMAGES}/{item.id}.png"] = encode_png(condition.image[..., 0] if grey else condition.image)
         if condition.hole is not None:
             white = condition.hole if job.holes is HoleColour.WHITE else ~condition.hole

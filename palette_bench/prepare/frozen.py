@@ -298,18 +298,9 @@ class FrozenSet:
             )
         return [str(row["sha256"]) for row in read_jsonl(path, kind="conditions")]
 
-    def condition(self, task: Task, item: FrozenItem, holes: "Holes", expected_digest: str) -> Condition:
-        """The condition of an item, recomputed from the reference and checked. Raises VerificationError."""
-        condition = make_condition(task, self.reference(item), holes.of(item))
-        if condition.digest != expected_digest:
-            raise VerificationError(
-                f"the condition of task {task.name} comes out otherwise than it was frozen",
-                where=f"{self.set_id}: {item.id}",
-                expected=f"sha256 {expected_digest}, made with {_versions(self.software)}",
-                found=f"sha256 {condition.digest}",
-                next_step="another JPEG encoder is the usual cause: install the Pillow that the set was made with",
-            )
-        return condition
+    def conditions(self, task: Task) -> "Conditions":
+        """The conditions of a task's items."""
+        return Conditions(self, task, self.holes(task), tuple(self.condition_digests(task)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +315,29 @@ class Holes:
         """The hole [H, W] of an item, None when the task hides nothing."""
         freeform = None if self.packed is None else unpack(self.packed[item.index], self.size)
         return hole_of(self.task, self.size, freeform)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of a task's items, recomputed from the references and checked against ``digests``."""
+
+    opened: FrozenSet
+    task: Task
+    holes: Holes
+    digests: tuple[str, ...]
+
+    def of(self, item: FrozenItem) -> Condition:
+        """The condition of an item. Raises VerificationError when it is not the frozen one."""
+        condition = make_condition(self.task, self.opened.reference(item), self.holes.of(item))
+        if condition.digest != self.digests[item.index]:
+            raise VerificationError(
+                f"the condition of task {self.task.name} comes out otherwise than it was frozen",
+                where=f"{self.opened.set_id}: {item.id}",
+                expected=f"sha256 {self.digests[item.index]}, made with {_versions(self.opened.software)}",
+                found=f"sha256 {condition.digest}",
+                next_step="another JPEG encoder is the usual cause: install the Pillow that the set was made with",
+            )
+        return condition
 
 
 def _versions(software: Mapping[str, str]) -> str:
