@@ -84,10 +84,11 @@ def _run() -> int:
         return int(error.exit_code)
     except (BrokenPipeError, SystemExit):
         # The reader of our output left, which click answers with an exit; there is nobody to tell.
-        _output_fails()
+        _give_up_output()
         return int(ExitCode.OK)
     except OSError as error:
-        return _fail(_explain(error, "standard output" if _output_fails() else "unknown"))
+        _give_up_output()
+        return _fail(_explain(error))
     except Exception:  # noqa: BLE001
         traceback.print_exc()
         click.echo("\nThis is a bug in palette-bench. Please report it with the lines above.", err=True)
@@ -103,14 +104,12 @@ def _fail(error: PaletteBenchError) -> int:
     return int(error.exit_code)
 
 
-def _output_fails() -> bool:
-    """Whether stdout takes no more. What is left then goes nowhere, or the interpreter would complain at its end."""
+def _give_up_output() -> None:
+    """If stdout takes no more, let what is left go nowhere, or the interpreter would complain at its end."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 def _interrupted() -> int:
@@ -118,10 +117,12 @@ def _interrupted() -> int:
     return int(ExitCode.INTERRUPTED)
 
 
-def _explain(error: OSError, nameless: str) -> InputError:
+def _explain(error: OSError) -> InputError:
     """What an operating system's refusal means for the user."""
-    where = error.filename or nameless
+    where = error.filename or "unknown"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # Whoever writes a file says which.
+        where = error.filename or "standard output"
         return InputError(
             "the disk is full",
             where=where,

@@ -1,5 +1,6 @@
 """Writing files so that a killed process leaves either the old file or the new one, never half of one."""
 
+import errno
 import json
 import os
 import secrets
@@ -20,6 +21,8 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
     The bytes are flushed to the disk before the rename. On any failure the temporary file is removed.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:

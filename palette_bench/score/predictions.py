@@ -4,6 +4,7 @@ Layouts: ``<id>.png``, ``<id>/<k>.png`` for several samples an item, names with 
 one ``.npz`` with ``arr_0`` [N, H, W, 3] uint8 in protocol order (guided-diffusion's).
 """
 
+import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from palette_bench.prepare.sources.base import list_files
 from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
 
 NPZ_KEY = "arr_0"
+BELONGS_NOWHERE = "belongs to no item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,16 @@ def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
             where=where,
             expected="a folder of images, or an .npz with arr_0",
             found=where.suffix or "a file without extension",
+            next_step="unpack it, or give the folder that it lies in",
         )
     if not where.is_dir():
-        raise InputError("there are no predictions here", where=where, expected="a folder or .npz", found="nothing")
+        raise InputError(
+            "there are no predictions here",
+            where=where,
+            expected="a folder or .npz",
+            found="nothing",
+            next_step="check --preds",
+        )
     listing = list_files(where)
     images = [path for path in listing.entries if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
     if not images:
@@ -73,41 +82,64 @@ def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
             where=where,
             expected=f"{opened.count} images named like {opened.items[0].id}.png",
             found=f"{len(listing.entries)} other files" if listing.entries else "an empty folder",
+            next_step="check --preds; palette-bench export writes the list of ids",
         )
     return _match(where, images, opened)
 
 
 def _locate_npz(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
     expected = (opened.count, opened.size, opened.size, 3)
+    next_step = f"write it with numpy.savez({where.name!r}, {NPZ_KEY}=images), or give a folder of images"
+    array: NDArray[np.uint8] | None = None
+    # A damaged file may raise anything.
     try:
-        with np.load(where, allow_pickle=False) as archive:
-            array = archive[NPZ_KEY]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        shape, dtype = _npz_header(where)
+        if dtype == np.uint8 and shape == expected:
+            with np.load(where, allow_pickle=False) as archive:
+                array = archive[NPZ_KEY]
+    except Exception as error:
         raise InputError(
-            "an .npz of predictions cannot be read", where=where, expected=f"an array {NPZ_KEY}", found=error
+            "an .npz of predictions cannot be read",
+            where=where,
+            expected=f"an array {NPZ_KEY}",
+            found=f"{type(error).__name__}: {error}",
+            next_step=next_step,
         ) from error
-    if array.dtype != np.uint8 or array.shape != expected:
+    if array is None:
         raise InputError(
             "an .npz of predictions has the wrong content",
             where=where,
             expected=f"uint8 {list(expected)}, RGB, in protocol order",
-            found=f"{array.dtype} {list(array.shape)}",
+            found=f"{dtype} {list(shape)}",
+            next_step=next_step,
         )
-    return Predictions(where, {}, np.asarray(array)), []
+    return Predictions(where, {}, array), []
+
+
+def _npz_header(where: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type of the array, without the array: a file may promise more than there is memory."""
+    with zipfile.ZipFile(where) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if NPZ_KEY not in names:
+            raise ValueError(f"arrays {', '.join(names) or 'none'}")
+        with archive.open(f"{NPZ_KEY}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+            return shape, dtype
 
 
 def _match(where: Path, images: Sequence[str], opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
     by_id = {item.id: item.index for item in opened.items}
-    folded = {item.id.casefold(): item.id for item in opened.items}
+    folded = {_folded(item.id): item.id for item in opened.items}
     problems: list[Problem] = []
     found: defaultdict[int, dict[int, str]] = defaultdict(dict)
     for path in images:
         place = _place(path, by_id)
         if place is None:
-            near = folded.get(_stem(path).casefold())
-            problems.append(
-                Problem("extra", path, f"differs from item {near} in letter case" if near else "belongs to no item")
-            )
+            near = folded.get(_folded(_stem(path)))
+            how = "Unicode form" if near and near.casefold() != _stem(path).casefold() else "letter case"
+            problems.append(Problem("extra", path, f"differs from item {near} in {how}" if near else BELONGS_NOWHERE))
             continue
         index, sample = place
         if sample in found[index]:
@@ -124,6 +156,10 @@ def _match(where: Path, images: Sequence[str], opened: FrozenSet) -> tuple[Predi
             problems.append(Problem("missing-samples", item.id, f"expected samples 0..{most - 1}, found {have}"))
     files = {index: tuple(samples[k] for k in sorted(samples)) for index, samples in sorted(found.items())}
     return Predictions(where, files), problems
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _stem(path: str) -> str:

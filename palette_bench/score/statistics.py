@@ -30,7 +30,8 @@ from palette_bench.score.metrics.frechet import Moments, moments
 
 BLOCK = 512
 OWN_FOLDER = "own-folder"
-MAGIC = b"palette-bench statistics 1\n"
+MAGIC = b"palette-bench statistics 2\n"
+FEWEST_IMAGES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,24 +83,27 @@ def load(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: s
     try:
         head, _, body = data.removeprefix(MAGIC).partition(b"\n")
         described = json.loads(head)
-        if not data.startswith(MAGIC) or described["sha256"] != bytes_digest(body):
-            raise ValueError("the digest of the numbers does not fit")
+        claimed = described.pop("sha256")
+        if not data.startswith(MAGIC) or claimed != bytes_digest(canonical_json(described) + body):
+            raise ValueError("the digest does not fit")
         if described["backbone_fingerprint"] != backbone_fingerprint or described["output"] != output:
             raise ValueError("the statistics are of another network")
         width, count = int(described["width"]), int(described["count"])
         numbers = np.frombuffer(body, dtype="<f8")
         kept = Moments(numbers[:width].copy(), numbers[width:].reshape(width, width).copy(), count)
-    except (ValueError, KeyError, TypeError) as error:
+        of_reference, of_data = str(described["reference_fingerprint"]), str(described["data_digest"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VerificationError(
             "statistics are damaged",
             where=path,
+            expected="a file as palette-bench statistics writes it",
             found=error,
             next_step=f"remove the file and run: palette-bench statistics {opened.set_id} --source ...",
         ) from error
     return ReferenceStatistics(
         reference=reference,
-        reference_fingerprint=str(described["reference_fingerprint"]),
-        data_digest=str(described["data_digest"]),
+        reference_fingerprint=of_reference,
+        data_digest=of_data,
         backbone_fingerprint=backbone_fingerprint,
         output=output,
         moments=kept,
@@ -120,8 +124,8 @@ def _save(opened: FrozenSet, statistics: ReferenceStatistics) -> Path:
         "width": len(statistics.moments.mean),
         "count": statistics.moments.count,
         "software": canary.software(),
-        "sha256": bytes_digest(body),
     }
+    head["sha256"] = bytes_digest(canonical_json(head) + body)
     path = _path(opened, statistics.reference, statistics.backbone_fingerprint, statistics.output)
     write_bytes(path, MAGIC + canonical_json(head) + b"\n" + body)
     return path
@@ -147,6 +151,14 @@ def compute(
     protocol = opened.protocol
     canary.check(protocol.geometry)
     images, names = _images(protocol, reference, source, labels)
+    if len(names) < FEWEST_IMAGES:
+        raise InputError(
+            "a reference set of FID needs at least two images",
+            where=images.where,
+            expected=f">= {FEWEST_IMAGES}",
+            found=len(names),
+            next_step="check --source",
+        )
     lock = statistics_folder() / ".locks" / f"{opened.set_id}-{reference}.lock"
     with exclusive(lock, purpose=f"computing statistics of {reference}"):
         parts = []
