@@ -74,7 +74,7 @@ def _bottomless(folder: Path) -> Path:
     here = os.getcwd()  # noqa: PTH109
     try:
         os.chdir(folder)
-        for _ in range(1200):
+        for _ in range(150):
             os.mkdir("d")  # noqa: PTH102
             os.chdir("d")
     finally:
