@@ -85,7 +85,8 @@ def _shown(records: Sequence[ResultRecord]) -> list[MetricValue]:
         for name, metric in record.metrics.items():
             if metric.headline or metric.title in COLUMN_OF_TITLE or name.endswith("-l2"):
                 columns.setdefault(name, metric)
-    return [m for m in columns.values() if m.title != "IS" or m.headline]
+    shown = [m for m in columns.values() if m.title != "IS" or m.headline]
+    return sorted(shown, key=lambda m: not m.title.startswith(Column.FID.value.upper()))
 
 
 def _heading(metric: MetricValue) -> str:

@@ -19,6 +19,7 @@ from palette_bench.protocol.tasks import FreeformBrush
 DESIGN_SIZE = 256
 FIRST_BATCH = 8
 LARGEST_BATCH = 32
+"""Batches for a 256-pixel image; smaller ones cost less each. They move no mask."""
 MAX_CANDIDATES = 100_000
 
 
@@ -217,7 +218,8 @@ class Candidate:
 def candidates(purpose: object, size: int, brush: FreeformBrush) -> Iterator[Candidate]:
     """Outcomes of Algorithm 1, whatever their area; the k-th is a pure function of ``purpose`` and k."""
     bits = CounterBits(purpose)
-    batch = FIRST_BATCH
+    cheaper = max(1, DESIGN_SIZE // size)
+    batch = FIRST_BATCH * cheaper
     while True:
         words = bits.words(batch * words_per_candidate(brush)).reshape(batch, -1)
         spans = _spans(draw_strokes(words, size, brush), size)
@@ -226,7 +228,7 @@ def candidates(purpose: object, size: int, brush: FreeformBrush) -> Iterator[Can
         for area, start, stop in zip(areas, bounds[:-1], bounds[1:], strict=True):
             part = slice(start, stop)
             yield Candidate(area, _Spans(spans.owner[part], spans.row[part], spans.low[part], spans.high[part]), size)
-        batch = min(2 * batch, LARGEST_BATCH)
+        batch = min(2 * batch, LARGEST_BATCH * cheaper)
 
 
 def freeform_masks(
