@@ -58,11 +58,14 @@ def values(record: dict[str, object]) -> dict[str, float]:
     return {name: metric["value"] for name, metric in metrics.items()}
 
 
-def test_the_references_are_perfect_predictions_of_every_task(
+ONE_TASK_A_KIND = ("colorize", "inpaint-freeform-20-30", "uncrop-all", "jpeg-qf5")
+
+
+def test_the_references_are_perfect_predictions_of_every_kind_of_task(
     photos: FrozenSet, tmp_path: Path, run: RunCommand
 ) -> None:
     preds = write_references(photos, tmp_path / "preds")
-    for task in photos.task_names:
+    for task in ONE_TASK_A_KIND:
         record = score(run, task, preds, "--reference", "eval-set")
         found = values(record)
         assert found["fid-inception2015-tf1-evalset"] == pytest.approx(0.0, abs=1e-6)
