@@ -69,15 +69,24 @@ def _run_job(function: Callable[[_Job], _Result], job: _Job) -> _Result:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started within are not interrupted before they are ready to ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """An interrupt waits until a worker is started, and the worker never sees one.
+
+    A half-started worker, and one that is interrupted before it can ignore it, would print a traceback. The mask is
+    for the worker, which inherits it; the handler is for this process, of which any thread may get the signal.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    arrived: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
 
 
 def map_unordered(
@@ -128,8 +137,9 @@ def map_unordered(
         ) from error
     finally:
         workers = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=finished, cancel_futures=True)
         if not finished:
             for worker in workers:
                 with contextlib.suppress(OSError):
                     worker.terminate()
+        # Waiting for workers that are gone takes no time, and the interpreter's end would trip over their remains.
+        pool.shutdown(wait=True, cancel_futures=True)
