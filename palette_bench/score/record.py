@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palette_bench import __version__
-from palette_bench.common.canonical import fingerprint
+from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.files import write_bytes, write_json
 
 SCHEMA = 1
@@ -170,6 +170,7 @@ def signature(
 
 
 def save(record: ResultRecord, items_csv: str, folder: Path) -> None:
-    """Write ``items.csv`` and then ``result.json`` into ``folder``."""
-    write_bytes(folder / ITEMS_FILE, items_csv.encode())
-    write_json(folder / RECORD_FILE, record.as_json())
+    """Write ``items.csv`` and then ``result.json``, which holds its digest, into ``folder``."""
+    data = items_csv.encode()
+    write_bytes(folder / ITEMS_FILE, data)
+    write_json(folder / RECORD_FILE, {**record.as_json(), "items_sha256": bytes_digest(data)})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.common.canonical import file_digest
 from palette_bench.prepare.frozen import FrozenSet, open_set
 from tests.conftest import RunCommand, make_photos
 from tests.score import random_weights
@@ -138,6 +139,8 @@ def test_items_and_layouts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -
     with (tmp_path / "record" / "items.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["id"] for row in rows] == [item.id for item in photos.items]
+    saved = json.loads((tmp_path / "record" / "result.json").read_text())
+    assert saved["items_sha256"] == file_digest(tmp_path / "record" / "items.csv")
     correct = sum(int(row["correct"]) for row in rows)
     assert values(first)["ca-resnet50v1-crop224"] == pytest.approx(100 * correct / COUNT)
     distances = [float(row["pd-googlenet-pool-l2"]) for row in rows]

@@ -160,6 +160,7 @@ def require(files: list[WeightsFile], *, allow_other: bool = False) -> dict[str,
             "weights files are missing or not the published ones",
             where=home.weights_folder(),
             problems=[Problem(kind="weights", where=str(e.where), detail=f"{e.what}; {e.next_step}") for e in failures],
+            next_step="palette-bench weights fetch, or weights import FILE for each",
         )
     return located
 
