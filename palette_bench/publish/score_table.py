@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from palette_bench.publish.published import Column, PublishedRow, published_rows
+from palette_bench.score.recipes import Direction, Metric, Recipe, named
 from palette_bench.score.record import MetricValue, ResultRecord
 
 COLUMN_OF_TITLE = {
@@ -56,8 +57,8 @@ class _Notes:
 def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
     """The table of records of one set and task, beside the published rows of the same set and task.
 
-    A number that cannot be compared with the published ones carries a mark: other weights, another variant of the
-    set, another recipe, a definition that the paper leaves open.
+    A number that cannot be compared with the published ones carries a mark: other weights, another variant of the set,
+    another recipe, a definition that the paper leaves open. A recipe that was refused keeps its column and says why.
     """
     first = records[0]
     if any(record.scored != first.scored for record in records):
@@ -70,37 +71,27 @@ def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
         groups.append(tuple(_published(row, shown, notes) for row in published))
     runs = [_run(record, shown, notes, has_published=bool(published)) for record in records]
     groups.append((*runs, _references(first, shown)))
-    for record in records:
-        for recipe, reason in record.refused.items():
-            notes.mark(f"no {recipe}: {reason}")
-    headings = tuple(_heading(metric) for metric in shown)
+    headings = tuple(f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in shown)
     title = f"{first.scored.task} on {first.scored.set_id} version {first.scored.version}, {first.scored.count} images"
     return ScoreTable(title, headings, tuple(groups), notes.listed())
 
 
-def _shown(records: Sequence[ResultRecord]) -> list[MetricValue]:
-    """The columns: headline recipes, the evaluation-set FID if it was asked for, and every L2 distance."""
-    columns: dict[str, MetricValue] = {}
-    for record in records:
-        for name, metric in record.metrics.items():
-            if metric.headline or metric.title in COLUMN_OF_TITLE or name.endswith("-l2"):
-                columns.setdefault(name, metric)
-    shown = [m for m in columns.values() if m.title != "IS" or m.headline]
-    return sorted(shown, key=lambda m: not m.title.startswith(Column.FID.value.upper()))
+def _shown(records: Sequence[ResultRecord]) -> list[Recipe]:
+    """The columns: headline recipes, the evaluation-set FID if it was asked for, and every L2 distance; FID first."""
+    names = dict.fromkeys(name for record in records for name in (*record.metrics, *record.refused))
+    recipes = [named(name) for name in names]
+    shown = [r for r in recipes if r.headline or r.metric is Metric.FRECHET or r.name.endswith("-l2")]
+    return sorted(shown, key=lambda recipe: list(Metric).index(recipe.metric))
 
 
-def _heading(metric: MetricValue) -> str:
-    return f"{metric.title} {'↓' if metric.lower_is_better else '↑'}"
+def _text(recipe: Recipe, value: float) -> str:
+    return f"{value:.{recipe.digits}f}{' %' if recipe.unit == '%' else ''}"
 
 
-def _text(metric: MetricValue, value: float) -> str:
-    return f"{value:.{metric.digits}f}{' %' if metric.unit == '%' else ''}"
-
-
-def _published(row: PublishedRow, shown: Sequence[MetricValue], notes: _Notes) -> TableRow:
+def _published(row: PublishedRow, shown: Sequence[Recipe], notes: _Notes) -> TableRow:
     cells = []
-    for metric in shown:
-        column = COLUMN_OF_TITLE.get(metric.title)
+    for recipe in shown:
+        column = COLUMN_OF_TITLE.get(recipe.title)
         text = row.printed.get(column) if column is not None else None
         if text is None:
             cells.append("-")
@@ -113,16 +104,17 @@ def _published(row: PublishedRow, shown: Sequence[MetricValue], notes: _Notes) -
     return TableRow(row.model, f"{row.paper}, Table {row.table}", tuple(cells), row.reference)
 
 
-def _run(record: ResultRecord, shown: Sequence[MetricValue], notes: _Notes, *, has_published: bool) -> TableRow:
+def _run(record: ResultRecord, shown: Sequence[Recipe], notes: _Notes, *, has_published: bool) -> TableRow:
     cells = []
-    for wanted in shown:
-        metric = record.metrics.get(wanted.recipe)
-        if metric is None:
-            cells.append("refused" if wanted.recipe in record.refused else "-")
-            continue
-        text = _text(metric, metric.value)
-        marks = [notes.mark(reason) for reason in _differences(record, metric, has_published=has_published)]
-        cells.append(" ".join([text, *marks]))
+    for recipe in shown:
+        metric = record.metrics.get(recipe.name)
+        if metric is not None:
+            marks = [notes.mark(reason) for reason in _differences(record, metric, has_published=has_published)]
+            cells.append(" ".join([_text(recipe, metric.value), *marks]))
+        elif recipe.name in record.refused:
+            cells.append(f"refused {notes.mark(f'no {recipe.name}: {record.refused[recipe.name]}')}")
+        else:
+            cells.append("-")
     return TableRow(record.name, "this run", tuple(cells))
 
 
@@ -142,9 +134,10 @@ def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bo
     return reasons
 
 
-def _references(record: ResultRecord, shown: Sequence[MetricValue]) -> TableRow:
-    cells = []
-    for wanted in shown:
-        metric = record.metrics.get(wanted.recipe)
-        cells.append("-" if metric is None else _text(metric, metric.reference_value))
+def _references(record: ResultRecord, shown: Sequence[Recipe]) -> TableRow:
+    metrics = [record.metrics.get(recipe.name) for recipe in shown]
+    cells = [
+        "-" if metric is None else _text(recipe, metric.reference_value)
+        for recipe, metric in zip(shown, metrics, strict=True)
+    ]
     return TableRow("references", "of this set, untouched", tuple(cells), reference=True)

@@ -24,7 +24,6 @@ class MetricValue:
     recipe: str
     title: str
     unit: str
-    digits: int
     lower_is_better: bool
     headline: bool
     value: float

@@ -301,7 +301,6 @@ def _metric(
         recipe=recipe.name,
         title=recipe.title,
         unit=recipe.unit,
-        digits=recipe.digits,
         lower_is_better=recipe.direction is Direction.LOWER,
         headline=recipe.headline,
         value=numbers.values[recipe.name],

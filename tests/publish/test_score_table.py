@@ -30,7 +30,6 @@ def metric(recipe: str, title: str, value: float, **changes: object) -> MetricVa
         recipe=recipe,
         title=title,
         unit="%" if title == "CA" else "",
-        digits=1,
         lower_is_better=title in ("FID", "PD"),
         headline=True,
         value=value,
@@ -78,7 +77,7 @@ def test_the_papers_rows_stand_above_the_run() -> None:
     assert list(published) == ["Boundless", "Palette", "Reference"]
     assert published["Palette"][:3] == ("5.8", "138.1", "63.4 %")
     assert published["Reference"] == ("2.7", "250.1", "76.0 %", "0.0")
-    assert run_row(table) == ("6.2", "140.0", "61.0 %", "90.0")
+    assert run_row(table) == ("6.25", "140.0", "61.0 %", "90.0")
     assert table.headings == ("FID ↓", "IS ↑", "CA ↑", "PD ↓")
 
 
@@ -106,13 +105,18 @@ def test_what_cannot_be_compared_is_marked(changes: dict[str, object], reason: s
     marks = run_row(table)[0].split()[1:]
     assert any(reason in dict(table.notes)[mark] for mark in marks)
     clean = score_table([record()])
-    assert run_row(clean)[0] == "6.2"
+    assert run_row(clean)[0] == "6.25"
 
 
 def test_a_refused_recipe_is_explained() -> None:
-    some = {"is": metric("is-inception2015-biased-1split", "IS", 1.0)}
-    table = score_table([record(metrics=some, refused={"fid-inception2015-tf1": "no statistics"})])
-    assert ("no fid-inception2015-tf1: no statistics") in dict(table.notes).values()
+    name = "is-inception2015-biased-1split"
+    table = score_table([record(metrics={name: metric(name, "IS", 1.0)}, refused={"fid-inception2015-tf1": "why"})])
+    assert table.headings == ("FID ↓", "IS ↑")
+    refused, mark = run_row(table)[0].split()
+    assert refused == "refused"
+    assert dict(table.notes)[mark] == "no fid-inception2015-tf1: why"
+    palette = next(row for row in table.groups[0] if row.name == "Palette")
+    assert palette.cells == ("5.8", "138.1")
 
 
 def test_records_of_different_tasks_share_no_table() -> None:
