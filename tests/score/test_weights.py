@@ -49,11 +49,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if body is None:
             self.send_error(404)
             return
+        # Before the answer: the client may be done with it before this thread goes on.
+        COUNTS[self.path] = COUNTS.get(self.path, 0) + 1
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
-        COUNTS[self.path] = COUNTS.get(self.path, 0) + 1
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""
