@@ -32,7 +32,7 @@ def default_jobs() -> int:
 def _keep_freed_memory() -> None:
     """Have glibc keep freed buffers of an image's size instead of returning each to the system and asking again.
 
-    Page faults are a tenth of the time of image work otherwise. Other allocators have no such call.
+    Page faults cost image work a noticeable part of its time otherwise. Other allocators have no such call.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

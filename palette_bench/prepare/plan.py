@@ -11,7 +11,8 @@ from palette_bench.prepare.build import BuildPlan
 from palette_bench.prepare.masks import recognise
 from palette_bench.prepare.selection.select import select, with_list
 from palette_bench.prepare.sources.datasets import LabelledSource, open_source
-from palette_bench.prepare.sources.scene_source import open_scenes
+from palette_bench.prepare.sources.scene_source import check_drawing, open_scenes
+from palette_bench.prepare.sources.scenes32 import Split
 from palette_bench.protocol.definition import Family, GeometryName, MaskSource, Protocol, load_protocol, protocol_names
 
 SET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -114,6 +115,7 @@ def _scenes(protocol: Protocol, choices: Choices) -> BuildPlan:
     split = protocol.selection.split
     if split is None:
         raise InputError("the protocol names no split", where=protocol.name)
+    check_drawing(Split(split))
     labelled = open_scenes(split)
     return BuildPlan(
         protocol=protocol,

@@ -22,6 +22,7 @@ from palette_bench.prepare.export import HoleColour, export
 from palette_bench.prepare.frozen import FrozenSet, open_only_set, open_set
 from palette_bench.prepare.masks import ReleasedMasks, recognise
 from palette_bench.prepare.plan import Choices, make_plan
+from palette_bench.prepare.sources import scenes32
 from palette_bench.prepare.verify import verify
 from palette_bench.protocol.definition import GeometryName, load_protocol
 from palette_bench.protocol.tasks import TaskKind
@@ -300,3 +301,14 @@ def test_the_commands_do_it_all(photo_folder: Path, tmp_path: Path, run: RunComm
     code, _, err = run("export", "--task", "jpeg-qf5", "--out", tmp_path / "conditions")
     assert code == 3
     assert "not empty" in err
+
+
+@pytest.mark.usefixtures("home")
+def test_a_machine_that_draws_other_scenes_is_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eval_digest = scenes32.DIGESTS[scenes32.Split.EVAL]
+    monkeypatch.setitem(scenes32.DIGESTS, scenes32.Split.EVAL, "0" * 64)
+    with pytest.raises(VerificationError, match=f"(?s)draws the embedded world differently.*{eval_digest}"):
+        make_plan("scenes32", Choices(), progress=Silent())
+    assert not (home / "sets" / "scenes32").exists()
+    monkeypatch.setitem(scenes32.DIGESTS, scenes32.Split.EVAL, eval_digest)
+    assert len(make_plan("scenes32", Choices(), progress=Silent()).items) == 2000

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.common.errors import VerificationError
 from palette_bench.prepare.pngs import encode_png
 from palette_bench.prepare.sources import scenes32
 from palette_bench.prepare.sources.datasets import LabelledSource
@@ -39,6 +40,19 @@ class SceneSource:
 
 def _index(name: str) -> int:
     return int(name.rpartition("-")[2])
+
+
+def check_drawing(split: scenes32.Split) -> None:
+    """Raise VerificationError when this machine draws other pixels than those the split was defined with."""
+    found = scenes32.split_digest(*scenes32.render_split(split))
+    if found != scenes32.DIGESTS[split]:
+        raise VerificationError(
+            "this machine draws the embedded world differently",
+            where=f"scenes32, {split.value}",
+            expected=f"sha256 {scenes32.DIGESTS[split]}",
+            found=f"sha256 {found}, numpy {np.__version__}",
+            next_step="report it with the versions: a set made here is comparable with nothing",
+        )
 
 
 def open_scenes(split: str) -> LabelledSource:
