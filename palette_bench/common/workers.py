@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
@@ -95,7 +95,7 @@ def map_unordered(
     *,
     processes: int,
     prepare: Callable[[], None] | None = None,
-) -> Iterator[_Result]:
+) -> Generator[_Result]:
     """Results of ``function`` over ``jobs`` as they come; one process means this one.
 
     ``prepare`` runs once in every process first. ``function`` and ``prepare`` must be picklable. At most a few jobs

@@ -5,11 +5,14 @@ that lacks it. `FeatureStore` keeps the outputs by what they depend on, the back
 the pixels, so that nothing has to be invalidated: a changed image or network simply has no entry.
 """
 
+import contextlib
+import errno
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +22,24 @@ from palette_bench.common.canonical import bytes_digest, canonical_json, pixel_d
 from palette_bench.common.errors import InputError, VerificationError
 from palette_bench.common.files import write_bytes
 from palette_bench.common.progress import Progress, Silent
+from palette_bench.common.workers import map_unordered
 from palette_bench.score.backbones.base import Backbone
 
 SHARD_IMAGES = 64
-"""At most so many images a shard: what a killed process loses, and what a damaged file costs."""
+"""So many images may be computed and not yet written: what a killed process loses."""
+
+PACK_IMAGES = 1024
+"""Images a file once all are computed."""
 
 SHARD_FORMAT = 1
 BATCH_IMAGES = 16
-"""Images a batch where the caller does not say; larger batches leave the processor's caches."""
+"""Images a batch at most where the caller does not say; larger batches leave the processor's caches."""
 
-SMALL_BATCH_IMAGES = 256
 SMALL_PIXELS = 64 * 64
 DECODE_THREADS = 2
 _SUFFIX = ".features"
-_HEADER_BYTES = 16_384
+_HEADER_BYTES = 1 << 20
+_DISK_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 Features = NDArray[np.float32]
 """[N, D] float32, rows in item order."""
@@ -60,15 +67,16 @@ class _Shard:
 
 
 class FeatureStore:
-    """Features in a folder, one sub-folder a backbone fingerprint, in shards of at most `SHARD_IMAGES` images.
+    """Features in a folder, one sub-folder a backbone fingerprint, in shards of at most `PACK_IMAGES` images.
 
     A shard is one line of canonical JSON and then float32 little-endian arrays, and its name is the sha256 of its
     bytes: a damaged shard is noticed, ignored and computed again, and processes that write at the same time cannot
-    disturb each other. Any file may be deleted.
+    disturb each other. Any file may be deleted. ``more`` are folders of the same kind that are only read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Sequence[Path] = ()) -> None:
         self.folder = folder
+        self._folders = (folder, *more)
         self._seen: set[Path] = set()
         self._bad: set[Path] = set()
         self._places: dict[str, dict[str, list[tuple[_Shard, int]]]] = {}
@@ -105,10 +113,11 @@ class FeatureStore:
 
     def write(
         self, backbone: Backbone, digests: Sequence[str], values: Mapping[str, Features], *, progress: Progress
-    ) -> None:
-        """Keep the outputs of up to `SHARD_IMAGES` images.
+    ) -> Path | None:
+        """Keep the outputs of up to `PACK_IMAGES` images; the file they are in.
 
-        A folder that cannot be written is noted once and costs only time later.
+        A folder that may not be written is noted once and costs only time later. Raises InputError for a full disk,
+        which the next hour would be lost on.
         """
         outputs = sorted(backbone.outputs)
         head = {
@@ -119,27 +128,40 @@ class FeatureStore:
         }
         arrays = [np.ascontiguousarray(values[output], dtype="<f4").tobytes() for output in outputs]
         data = b"".join([canonical_json(head), b"\n", *arrays])
+        path = self.folder / backbone.fingerprint / (bytes_digest(data) + _SUFFIX)
         try:
-            write_bytes(self.folder / backbone.fingerprint / (bytes_digest(data) + _SUFFIX), data)
+            write_bytes(path, data)
         except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise InputError(
+                    "the disk is full: features cannot be kept",
+                    where=self.folder,
+                    expected=f"room for {len(data)} bytes and more",
+                    found=error.strerror or error,
+                    next_step="free space and run the same command again: what was written is valid and is not "
+                    "computed twice",
+                ) from error
             if not self._told_unwritable:
                 self._told_unwritable = True
                 progress.note(f"features are not kept: {self.folder}: {error.strerror or error}")
+            return None
+        return path
 
     def _refresh(self, backbone: Backbone, progress: Progress) -> Mapping[str, Sequence[tuple[_Shard, int]]]:
         """Where the rows of each digest are, shards written by other processes since the last call included."""
         places = self._places.setdefault(backbone.fingerprint, {})
-        try:
-            paths = sorted((self.folder / backbone.fingerprint).iterdir())
-        except OSError:
-            return places
+        paths: list[Path] = []
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                paths += sorted((folder / backbone.fingerprint).iterdir())
         for path in paths:
             if path in self._seen or path.suffix != _SUFFIX or path.name.startswith("."):
                 continue
             self._seen.add(path)
             head = _read_head(path, backbone)
             if head is None:
-                self._damaged(path, progress)
+                if path.exists():
+                    self._damaged(path, progress)
                 continue
             for at, digest in enumerate(head.digests):
                 places.setdefault(digest, []).append((head, at))
@@ -191,30 +213,26 @@ def _read_head(path: Path, backbone: Backbone) -> _Shard | None:
     return _Shard(path, digests, outputs, len(line)) if fits else None
 
 
-@dataclass(slots=True)
-class _Pending:
-    """Rows of one backbone that are computed and not yet written."""
-
-    digests: list[str] = field(default_factory=list)
-    values: dict[str, list[Features]] = field(default_factory=dict)
-
-
 def extract(
     items: Sequence[PixelItem],
     backbones: Sequence[Backbone],
     store: FeatureStore | None,
     *,
     batch_size: int | None = None,
+    workers: int = 1,
+    decode_processes: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Features]]:
     """Outputs of every backbone for every item: ``{backbone name: {output: [len(items), width] float32}}``, rows in
     item order.
 
-    Equal digests are computed once; what ``store`` holds is not computed at all. Each other image is loaded once, in
-    threads that run ahead, and batches hold images of one shape. ``batch_size`` is `BATCH_IMAGES`, for images below
-    64x64 `SMALL_BATCH_IMAGES`, unless given: it moves no number beyond the networks' rounding. Raises
-    VerificationError if the pixels are not those of the digest, InputError if they are no image; what was computed
-    until then stays in the store.
+    Equal digests are computed once; what ``store`` holds is not computed at all. Each other image is loaded once,
+    ahead, and batches hold images of one shape. ``workers`` threads of one core each run the networks;
+    ``decode_processes`` load images, 0 for threads of this process. None of these moves a number beyond the networks'
+    rounding, nor ``batch_size``, which is at most `BATCH_IMAGES` unless given. At most `SHARD_IMAGES` images are
+    computed and not yet written at any time, if a batch for each worker is not more. Raises VerificationError if the
+    pixels are not those of the digest, InputError if they are no image or the disk is full; what was computed until
+    then stays in the store.
     """
     progress = progress or Silent()
     if len({b.name for b in backbones}) != len(backbones):
@@ -237,20 +255,20 @@ def extract(
 
     todo = [row for digest, row in first_rows.items() if any(digest in m for m in missing.values())]
     if todo:
-        with progress.task("networks", len(todo), "image") as task:
-            writer = _Writer(store, progress)
-            try:
-                for batch, images in _batches([items[row] for row in todo], missing, batch_size):
-                    for backbone in backbones:
-                        if batch[0] not in missing[backbone.name]:
-                            continue
-                        computed = backbone.extract(images)
-                        for output, array in computed.items():
-                            results[backbone.name][output][[first_rows[d] for d in batch]] = array
-                        writer.add(backbone, batch, computed)
+        plan = _Plan(backbones, missing, batch_size, workers, decode_processes)
+        writer = _Writer(store, progress)
+        try:
+            with progress.task("networks", len(todo), "image") as task:
+                for batch, computed in _computed([items[row] for row in todo], plan, writer):
+                    rows = [first_rows[d] for d in batch]
+                    for backbone, values in computed:
+                        for output, array in values.items():
+                            results[backbone.name][output][rows] = array
+                        writer.add(backbone, batch, values)
                     task.advance(len(batch))
-            finally:
-                writer.flush()
+        finally:
+            writer.flush()
+        writer.pack(results, first_rows)
     for row, digest in enumerate(digests):
         first = first_rows[digest]
         if row != first:
@@ -260,30 +278,93 @@ def extract(
     return results
 
 
-def _batches(
-    items: Sequence[PixelItem], missing: Mapping[str, set[str]], batch_size: int | None
-) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to compute, and with how much at once."""
+
+    backbones: Sequence[Backbone]
+    missing: Mapping[str, set[str]]
+    batch_size: int | None
+    workers: int
+    decode_processes: int
+
+    def batch_of(self, shape: tuple[int, ...]) -> int:
+        """Images a batch: as many as let every worker be busy with one while one waits, within `SHARD_IMAGES`."""
+        if self.batch_size is not None:
+            return self.batch_size
+        if shape[0] * shape[1] < SMALL_PIXELS:
+            return max(SHARD_IMAGES // self.workers, 1)
+        return max(min(BATCH_IMAGES, SHARD_IMAGES // (self.workers + 1)), 1)
+
+    def lacking(self, digest: str) -> tuple[str, ...]:
+        """Names of the backbones that lack an image."""
+        return tuple(name for name, lacking in self.missing.items() if digest in lacking)
+
+    def compute(self, batch: Sequence[str], images: NDArray[np.uint8]) -> list[tuple[Backbone, dict[str, Features]]]:
+        """The outputs of every backbone that lacks the images of a batch."""
+        lacking = self.lacking(batch[0])
+        return [(backbone, backbone.extract(images)) for backbone in self.backbones if backbone.name in lacking]
+
+
+def _one_core() -> None:
+    """A worker's networks use its own core: two workers of one thread are faster than two threads on one batch."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+_Computed = tuple[list[str], list[tuple[Backbone, dict[str, Features]]]]
+
+
+def _computed(items: Sequence[PixelItem], plan: _Plan, writer: "_Writer") -> Iterator[_Computed]:
+    """Batches and what was computed of them, in order."""
+    pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="network", initializer=_one_core)
+    running: deque[tuple[list[str], Future[list[tuple[Backbone, dict[str, Features]]]]]] = deque()
+
+    def finished() -> _Computed:
+        batch, future = running.popleft()
+        return batch, future.result()
+
+    try:
+        with contextlib.closing(_batches(items, plan)) as batches:
+            for batch, images in batches:
+                while len(running) > plan.workers:
+                    yield finished()
+                while running and len(batch) + sum(len(b) for b, _ in running) + writer.waiting() > SHARD_IMAGES:
+                    if writer.waiting():
+                        writer.flush()
+                    elif len(running) < plan.workers and plan.workers * len(batch) > SHARD_IMAGES:
+                        # More workers than the promise has room for: a batch each.
+                        break
+                    else:
+                        yield finished()
+                running.append((batch, pool.submit(plan.compute, batch, images)))
+            while running:
+                yield finished()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _batches(items: Sequence[PixelItem], plan: _Plan) -> Generator[tuple[list[str], NDArray[np.uint8]]]:
     """Digests and stacked images [n, H, W, 3] of one shape that the same backbones lack."""
     waiting: dict[tuple[tuple[int, ...], tuple[str, ...]], list[tuple[str, Image]]] = {}
-    for digest, image in _loaded(items):
-        key = (image.shape, tuple(name for name, lacking in missing.items() if digest in lacking))
-        batch = waiting.setdefault(key, [])
-        batch.append((digest, image))
-        if len(batch) == (batch_size or _default_batch(image.shape)):
-            del waiting[key]
-            yield [d for d, _ in batch], np.stack([i for _, i in batch])
+    load = _loaded_by_processes if plan.decode_processes else _loaded_by_threads
+    with contextlib.closing(load(items, plan.decode_processes or DECODE_THREADS)) as loaded:
+        for digest, image in loaded:
+            key = (image.shape, plan.lacking(digest))
+            batch = waiting.setdefault(key, [])
+            batch.append((digest, image))
+            if len(batch) == plan.batch_of(image.shape):
+                del waiting[key]
+                yield [d for d, _ in batch], np.stack([i for _, i in batch])
     for batch in waiting.values():
         yield [d for d, _ in batch], np.stack([i for _, i in batch])
 
 
-def _default_batch(shape: tuple[int, ...]) -> int:
-    return SMALL_BATCH_IMAGES if shape[0] * shape[1] < SMALL_PIXELS else BATCH_IMAGES
-
-
-def _loaded(items: Sequence[PixelItem]) -> Iterator[tuple[str, Image]]:
+def _loaded_by_threads(items: Sequence[PixelItem], threads: int) -> Generator[tuple[str, Image]]:
     """Digests and checked pixels in item order, loaded a bounded number ahead."""
-    ahead = DECODE_THREADS * BATCH_IMAGES
-    pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+    ahead = threads * BATCH_IMAGES
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         futures: deque[Future[Image]] = deque()
         submitted = 0
@@ -294,6 +375,34 @@ def _loaded(items: Sequence[PixelItem]) -> Iterator[tuple[str, Image]]:
             yield item.digest, futures.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+_held: Sequence[PixelItem] = ()
+"""The items of a decoding process."""
+
+
+def _hold(items: Sequence[PixelItem]) -> None:
+    global _held
+    _held = items
+
+
+def _load_rows(start: int) -> tuple[int, list[Image]]:
+    return start, [_checked(item) for item in _held[start : start + BATCH_IMAGES]]
+
+
+def _loaded_by_processes(items: Sequence[PixelItem], processes: int) -> Generator[tuple[str, Image]]:
+    """As `_loaded_by_threads`, in worker processes: one process cannot decode as fast as a GPU computes."""
+    early: dict[int, list[Image]] = {}
+    due = 0
+    starts = range(0, len(items), BATCH_IMAGES)
+    loaded = map_unordered(_load_rows, starts, processes=processes, prepare=partial(_hold, items))
+    with contextlib.closing(loaded) as chunks:
+        for start, images in chunks:
+            early[start] = images
+            while due in early:
+                for offset, image in enumerate(early.pop(due)):
+                    yield items[due + offset].digest, image
+                due += BATCH_IMAGES
 
 
 def _checked(item: PixelItem) -> Image:
@@ -316,36 +425,64 @@ def _checked(item: PixelItem) -> Image:
     return image
 
 
+@dataclass(slots=True)
+class _Pending:
+    """Rows of one backbone that are computed and not yet written."""
+
+    digests: list[str] = field(default_factory=list)
+    values: dict[str, list[Features]] = field(default_factory=dict)
+
+
 class _Writer:
-    """Gathers computed rows into whole shards."""
+    """Gathers computed rows into shards, and the shards into packs when all is done."""
 
     def __init__(self, store: FeatureStore | None, progress: Progress) -> None:
         self._store = store
         self._progress = progress
         self._pending: dict[str, tuple[Backbone, _Pending]] = {}
+        self._written: dict[str, tuple[Backbone, list[str], list[Path]]] = {}
+
+    def waiting(self) -> int:
+        """The most images that any backbone has waiting to be written."""
+        return max((len(pending.digests) for _, pending in self._pending.values()), default=0)
 
     def add(self, backbone: Backbone, digests: Sequence[str], values: Mapping[str, Features]) -> None:
-        """Take rows; write every shard that is full."""
+        """Take rows; write them when a shard is full."""
         if self._store is None:
             return
         _, pending = self._pending.setdefault(backbone.name, (backbone, _Pending()))
         pending.digests.extend(digests)
         for output, array in values.items():
             pending.values.setdefault(output, []).append(array)
-        while len(pending.digests) >= SHARD_IMAGES:
-            self._write(backbone, pending, SHARD_IMAGES)
+        if len(pending.digests) >= SHARD_IMAGES:
+            self.flush()
 
     def flush(self) -> None:
-        """Write what is left."""
-        for backbone, pending in self._pending.values():
-            if pending.digests:
-                self._write(backbone, pending, len(pending.digests))
+        """Write what waits."""
+        pending = list(self._pending.values())
+        self._pending.clear()
+        for backbone, rows in pending:
+            if self._store is not None:
+                joined = {output: np.concatenate(arrays) for output, arrays in rows.values.items()}
+                path = self._store.write(backbone, rows.digests, joined, progress=self._progress)
+                if path is not None:
+                    _, digests, paths = self._written.setdefault(backbone.name, (backbone, [], []))
+                    digests += rows.digests
+                    paths.append(path)
 
-    def _write(self, backbone: Backbone, pending: _Pending, count: int) -> None:
-        joined = {output: np.concatenate(arrays) for output, arrays in pending.values.items()}
-        if self._store is not None:
-            self._store.write(
-                backbone, pending.digests[:count], {o: a[:count] for o, a in joined.items()}, progress=self._progress
-            )
-        del pending.digests[:count]
-        pending.values = {o: [a[count:]] for o, a in joined.items()}
+    def pack(self, results: Mapping[str, Mapping[str, Features]], rows: Mapping[str, int]) -> None:
+        """Put the rows that this run has written into few large files, and remove its shards."""
+        for backbone, digests, paths in self._written.values():
+            if self._store is None or len(paths) < 2:
+                continue
+            packs: list[Path] = []
+            for start in range(0, len(digests), PACK_IMAGES):
+                part = digests[start : start + PACK_IMAGES]
+                of_part = [rows[digest] for digest in part]
+                values = {output: array[of_part] for output, array in results[backbone.name].items()}
+                path = self._store.write(backbone, part, values, progress=self._progress)
+                if path is None:
+                    return
+                packs.append(path)
+            for path in set(paths).difference(packs):
+                path.unlink(missing_ok=True)

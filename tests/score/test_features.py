@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, VerificationError
+from palette_bench.common.files import write_bytes
 from palette_bench.common.progress import Silent
-from palette_bench.score.features import SHARD_IMAGES, FeatureStore, PixelItem, extract
+from palette_bench.score.features import PACK_IMAGES, SHARD_IMAGES, FeatureStore, PixelItem, extract
 
 Image = NDArray[np.uint8]
 
@@ -66,6 +69,12 @@ def check(found: dict[str, dict[str, NDArray[np.float32]]], images: Sequence[Ima
     expected = [Sums().extract(image[None]) for image in images]
     for output in ("rows", "colours"):
         np.testing.assert_array_equal(found[name][output], np.concatenate([e[output] for e in expected]))
+
+
+def rows_in(folder: Path) -> int:
+    """How many rows all shards below ``folder`` hold."""
+    heads = [path.read_bytes().partition(b"\n")[0] for path in folder.rglob("*.features")]
+    return sum(len(json.loads(head)["digests"]) for head in heads)
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 7, 500])
@@ -140,7 +149,8 @@ def test_no_items() -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "header", "name"])
 def test_a_damaged_shard_is_noted_once_and_computed_again(tmp_path: Path, damage: str) -> None:
     images = make_images(4 * SHARD_IMAGES)
-    extract(items_of(images), [Sums()], FeatureStore(tmp_path))
+    for start in range(0, len(images), SHARD_IMAGES):
+        extract(items_of(images[start : start + SHARD_IMAGES]), [Sums()], FeatureStore(tmp_path))
     shards = sorted(tmp_path.rglob("*.features"))
     assert len(shards) == 4
     for shard in shards[:2]:
@@ -236,10 +246,10 @@ def test_a_killed_process_leaves_whole_shards(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    shards = list(tmp_path.rglob("*.features"))
-    assert len(shards) >= 5
+    kept = rows_in(tmp_path)
+    assert kept >= 5
     network, progress = Sums(), Notes()
-    images = make_images(20000)[: len(shards) * SHARD_IMAGES + 10]
+    images = make_images(20000)[: kept + 10]
     check(extract(items_of(images), [network], FeatureStore(tmp_path), progress=progress), images)
     assert sum(network.seen) == 10
     assert progress.notes == []
@@ -276,3 +286,94 @@ def test_an_error_of_a_loader_arrives_unchanged() -> None:
 def test_two_backbones_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="same name"):
         extract([], [Sums(), Sums()], None)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 30])
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 64])
+def test_workers_change_nothing_and_risk_little(tmp_path: Path, workers: int, batch_size: int | None) -> None:
+    """At most 64 images, or a batch for each worker, are computed and not yet written at any time."""
+    kept: set[str] = set()
+    begun: set[str] = set()
+    risks: list[int] = []
+    lock = threading.Lock()
+
+    class Watched(Sums):
+        def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+            with lock:
+                begun.update(pixel_digest(image) for image in images)
+                risks.append(len(begun - kept))
+            time.sleep(0.001)
+            return super().extract(images)
+
+    class Watching(FeatureStore):
+        def write(self, *arguments: object, **options: object) -> Path | None:
+            path = super().write(*arguments, **options)  # type: ignore[arg-type]
+            with lock:
+                kept.update(arguments[1])  # type: ignore[arg-type]
+            return path
+
+    images = make_images(400)
+    found = extract(items_of(images), [Watched()], Watching(tmp_path), batch_size=batch_size, workers=workers)
+    check(found, images)
+    assert max(risks) <= max(SHARD_IMAGES, workers * (batch_size or 1))
+
+
+def test_small_shards_become_few_packs(tmp_path: Path) -> None:
+    images = make_images(PACK_IMAGES + 50)
+    extract(items_of(images), [Sums("one"), Sums("two")], FeatureStore(tmp_path))
+    assert len(list(tmp_path.rglob("*.features"))) == 4
+    network = Sums("one")
+    check(extract(items_of(images), [network], FeatureStore(tmp_path)), images, "one")
+    assert network.seen == []
+
+
+class Stored:
+    """A picklable loader."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def __call__(self) -> Image:
+        return self.image
+
+
+def test_images_may_be_loaded_by_processes(tmp_path: Path) -> None:
+    images = [*make_images(40), *make_images(30, size=9)]
+    items = [PixelItem(pixel_digest(image), Stored(image)) for image in images]
+    check(extract(items, [Sums()], FeatureStore(tmp_path), workers=2, decode_processes=2), images)
+    items[50] = PixelItem(items[50].digest, Stored(images[0]))
+    with pytest.raises(VerificationError, match="changed"):
+        extract(items, [Sums("other")], None, decode_processes=2)
+
+
+def test_a_second_folder_is_read_and_never_written(tmp_path: Path) -> None:
+    images = make_images(30)
+    extract(items_of(images[:20]), [Sums()], FeatureStore(tmp_path / "other"))
+    before = {path: path.read_bytes() for path in (tmp_path / "other").rglob("*.features")}
+    network = Sums()
+    store = FeatureStore(tmp_path / "own", [tmp_path / "other", tmp_path / "nothing"])
+    check(extract(items_of(images), [network], store), images)
+    assert sum(network.seen) == 10
+    assert {path: path.read_bytes() for path in (tmp_path / "other").rglob("*.features")} == before
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_store_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = make_images(300)
+    written = list[Path]()
+
+    def fill(path: Path, data: bytes) -> None:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_bytes(path, data)
+        written.append(path)
+
+    monkeypatch.setattr("palette_bench.score.features.write_bytes", fill)
+    with pytest.raises(InputError, match="disk is full"):
+        extract(items_of(images), [Sums()], FeatureStore(tmp_path), batch_size=16)
+    monkeypatch.undo()
+    kept = rows_in(tmp_path)
+    assert kept > 100
+    network, progress = Sums(), Notes()
+    check(extract(items_of(images), [network], FeatureStore(tmp_path), progress=progress), images)
+    assert sum(network.seen) == 300 - kept
+    assert progress.notes == []
