@@ -76,10 +76,10 @@ class _CheapNetwork:
 def networks(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cheap networks in place of the three pretrained ones, and a file for each in the weights folder."""
 
-    def loader(name: str) -> object:
-        return lambda path, *, device: _CheapNetwork(base.SPECS[name].outputs)
+    def build(spec: base.BackboneSpec, plan: object) -> base.Network:
+        return _CheapNetwork(spec.outputs)
 
-    monkeypatch.setattr(base, "_loader", loader)
+    monkeypatch.setattr(base, "_build", build)
     folder = home / "weights"
     files.folder_of(folder, {file.file_name: file.name.encode() for file in weights.FILES.values()})
     return folder

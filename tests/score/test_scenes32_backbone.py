@@ -13,7 +13,8 @@ from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
 from palette_bench.prepare.sources.scenes32 import CLASSES, SIZE, Split, describe, render_split
 from palette_bench.score.backbones import base, scenes32_training
-from palette_bench.score.backbones.scenes32 import WEIGHTS_SHA256, Scenes32Backbone, load, weights_path
+from palette_bench.score.backbones.scenes32 import Scenes32Backbone, load
+from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256, weights_path
 from palette_bench.score.metrics.frechet import frechet_distance
 from palette_bench.score.metrics.inception_score import inception_score
 

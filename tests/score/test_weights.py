@@ -25,6 +25,9 @@ from tests.score import random_weights
 
 CONTENT = b"weights " * 40_000
 
+NETWORKS = [file.name for file in weights.default_files()]
+"""Backbones that have the name of their weights, and whose random weights all tests share."""
+
 
 @pytest.fixture
 def registered(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsFile:
@@ -234,6 +237,11 @@ def test_the_registered_digests_and_addresses() -> None:
         assert file.url.endswith(file.file_name)
 
 
+def test_what_is_fetched_without_being_asked_for() -> None:
+    assert NETWORKS == ["inception2015", "resnet50-v1", "googlenet"]
+    assert {file.name for file in weights.FILES.values() if file.optional} == {"efficientnet-b0", "alexnet"}
+
+
 def test_command_fetches_lists_and_imports(
     registered: WeightsFile, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,7 +286,7 @@ class TestNetworks:
         monkeypatch.setenv(HOME_VARIABLE, str(random_home))
         return random_home
 
-    @pytest.mark.parametrize("name", list(weights.FILES))
+    @pytest.mark.parametrize("name", NETWORKS)
     def test_other_weights_load_only_if_allowed_and_say_so(self, home: Path, name: str) -> None:
         with pytest.raises(InputError, match="not the published one"):
             base.load(name)
@@ -293,7 +301,7 @@ class TestNetworks:
         monkeypatch.setattr(socket.socket, "connect", refuse)
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
         random_numbers = torch.random.get_rng_state()
-        for name in weights.FILES:
+        for name in NETWORKS:
             base.load(name, allow_other_weights=True).extract(random_weights.random_images(1, 64))
         assert torch.equal(torch.random.get_rng_state(), random_numbers)
 
@@ -324,7 +332,7 @@ class Command:
         return (os.mkdir, (self.path,))
 
 
-@pytest.mark.parametrize("name", list(weights.FILES))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_damaged_and_hostile_files_are_refused_by_name(
     name: str, random_home: Path, empty_home: Path, tmp_path: Path
 ) -> None:
@@ -348,12 +356,12 @@ def test_damaged_and_hostile_files_are_refused_by_name(
     for what, content in tried.items():
         torch.save(content, file.path)
         with pytest.raises(InputError, match="cannot be used") as caught:
-            base.load(name, allow_other_weights=True)
+            base.load(name, allow_other_weights=True).prepare()
         assert str(file.path) in str(caught.value), what
     for content in (good[: len(good) // 2], b"", b"<html>", pickle.dumps(Command(str(proof)))):
         file.path.write_bytes(content)
         with pytest.raises(InputError, match="cannot be used"):
-            base.load(name, allow_other_weights=True)
+            base.load(name, allow_other_weights=True).prepare()
     assert not proof.exists()
     assert pickle.loads(pickle.dumps(Command(str(proof)))) is None  # noqa: S301
     assert proof.exists()

@@ -1,10 +1,15 @@
 """What a backbone is: a fixed network that turns images into features, with a fingerprint of all that can move them.
 
-`SPECS` says what each backbone does without loading anything; `load` builds one. torch is imported only by `load`.
+`SPECS` says what each backbone does without loading anything; `load` checks the weights of one. The network itself is
+built when it is first needed: neither torch nor ONNX Runtime is imported before, because scoring from kept features
+needs neither.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -14,17 +19,30 @@ from numpy.typing import NDArray
 
 from palette_bench.common.canonical import fingerprint as digest_of
 from palette_bench.common.errors import InputError, UsageError
-from palette_bench.score.backbones import weights
+from palette_bench.score.backbones import scenes32_weights, weights
 from palette_bench.score.backbones.weights import WeightsFile
 
 FORMAT = 1
+CPU = "cpu"
+BFLOAT16 = "bfloat16"
+
+
+class Backend(StrEnum):
+    """What runs a network. Features differ by rounding only, so that it is no part of a fingerprint.
+
+    ``AUTO`` is ONNX Runtime on the CPU where the extra ``palette-bench[onnx]`` is installed, and PyTorch otherwise.
+    """
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
 
 
 class Network(Protocol):
     """What a network module's ``load`` returns: nothing but the computation."""
 
     def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Images [N, H, W, 3] uint8 RGB to one [N, D] float32 array an output."""
+        """Images [N, H, W, 3] uint8 RGB to one [N, D] float32 array an output. Threads may call it at the same time."""
 
 
 class Backbone(Protocol):
@@ -77,6 +95,10 @@ class BackboneSpec:
             }
         )
 
+    def in_bfloat16(self) -> "BackboneSpec":
+        """The same network with its convolutions and products in bfloat16: another definition."""
+        return replace(self, definition={**self.definition, "precision": BFLOAT16})
+
 
 # SCORE: every definition below is part of the fingerprints of the recipes that use it.
 _INCEPTION_2015 = BackboneSpec(
@@ -94,6 +116,34 @@ _INCEPTION_2015 = BackboneSpec(
     },
     outputs={"pool_3": 2048, "logits": 1008, "logits_unbiased": 1008},
 )
+_POOL_3_ONLY: Mapping[str, str] = {
+    "network": "inception-2015-12-05 with the FID pooling",
+    "input": "uint8 RGB",
+    "pooling": "global average after Mixed_7c",
+    "precision": "float32",
+}
+_INCEPTION_2015_HALF_PIXEL = BackboneSpec(
+    name="inception2015-halfpixel",
+    version=1,
+    weights=weights.INCEPTION_2015,
+    definition={
+        **_POOL_3_ONLY,
+        "resize": "bilinear to 299x299, half-pixel centres, no antialias: torch interpolate, as pytorch-fid",
+        "normalisation": "2 * (x / 255) - 1",
+    },
+    outputs={"pool_3": 2048},
+)
+_INCEPTION_2015_CLEAN = BackboneSpec(
+    name="inception2015-clean",
+    version=1,
+    weights=weights.INCEPTION_2015,
+    definition={
+        **_POOL_3_ONLY,
+        "resize": "Pillow bicubic (antialiased) to 299x299 of each channel in float32, cut to 0..255, as clean-fid",
+        "normalisation": "(x - 128) / 128",
+    },
+    outputs={"pool_3": 2048},
+)
 _CROP_224: Mapping[str, str] = {
     "input": "uint8 RGB",
     "resize": "short side to 256, Pillow bilinear (antialiased), on uint8; the identity for 256x256",
@@ -106,6 +156,36 @@ _RESNET50_V1 = BackboneSpec(
     version=1,
     weights=weights.RESNET50_V1,
     definition={"network": "torchvision resnet50", **_CROP_224},
+    outputs={"logits": 1000},
+)
+_RESNET50_V1_SQUEEZE_224 = BackboneSpec(
+    name="resnet50-v1-squeeze224",
+    version=1,
+    weights=weights.RESNET50_V1,
+    definition={
+        **_CROP_224,
+        "network": "torchvision resnet50",
+        "resize": "the whole image to 224x224, Pillow bicubic (antialiased), on uint8",
+        "crop": "none",
+    },
+    outputs={"logits": 1000},
+)
+_RESNET50_V1_NATIVE_256 = BackboneSpec(
+    name="resnet50-v1-native256",
+    version=1,
+    weights=weights.RESNET50_V1,
+    definition={**_CROP_224, "network": "torchvision resnet50", "crop": "none"},
+    outputs={"logits": 1000},
+)
+_EFFICIENTNET_B0 = BackboneSpec(
+    name="efficientnet-b0",
+    version=1,
+    weights=weights.EFFICIENTNET_B0,
+    definition={
+        **_CROP_224,
+        "network": "torchvision efficientnet_b0",
+        "resize": "short side to 256, Pillow bicubic (antialiased), on uint8; the identity for 256x256",
+    },
     outputs={"logits": 1000},
 )
 _GOOGLENET = BackboneSpec(
@@ -134,7 +214,20 @@ _SCENES32 = BackboneSpec(
 )
 
 SPECS: Mapping[str, BackboneSpec] = MappingProxyType(
-    {s.name: s for s in (_INCEPTION_2015, _RESNET50_V1, _GOOGLENET, _SCENES32)}
+    {
+        s.name: s
+        for s in (
+            _INCEPTION_2015,
+            _RESNET50_V1,
+            _GOOGLENET,
+            _SCENES32,
+            _INCEPTION_2015_HALF_PIXEL,
+            _INCEPTION_2015_CLEAN,
+            _RESNET50_V1_SQUEEZE_224,
+            _RESNET50_V1_NATIVE_256,
+            _EFFICIENTNET_B0,
+        )
+    }
 )
 """Every backbone by name."""
 
@@ -150,20 +243,33 @@ def spec_named(name: str) -> BackboneSpec:
 def canonical_fingerprint(name: str) -> str:
     """The fingerprint of a backbone under its published weights; needs no weights file."""
     spec = spec_named(name)
-    return spec.fingerprint(_embedded_sha256() if spec.weights is None else spec.weights.sha256)
+    return spec.fingerprint(scenes32_weights.WEIGHTS_SHA256 if spec.weights is None else spec.weights.sha256)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedBackbone:
-    """A `Backbone` with the weights it runs on.
+class _Plan:
+    """How the network of a backbone is to be built: from the file at ``path``, None for the shipped one."""
 
-    ``canonical`` is False if they are not the published ones: what is computed is then comparable with nothing.
+    path: Path | None
+    device: str
+    backend: Backend
+    bfloat16: bool
+
+
+class LoadedBackbone:
+    """A `Backbone` whose weights are checked and whose network is built at the first `extract`, or by `prepare`.
+
+    ``weights_sha256`` is the digest of the weights it runs on; ``canonical`` is False if they are not the published
+    ones: what is computed is then comparable with nothing. ``backend`` is what runs it, never ``AUTO``.
     """
 
-    spec: BackboneSpec
-    weights_sha256: str
-    canonical: bool
-    network: Network
+    def __init__(self, spec: BackboneSpec, plan: _Plan, *, weights_sha256: str, canonical: bool) -> None:
+        self.spec = spec
+        self.weights_sha256 = weights_sha256
+        self.canonical = canonical
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._network: Network | None = None
 
     @property
     def name(self) -> str:
@@ -180,10 +286,23 @@ class LoadedBackbone:
         """sha256 over the spec and the digest of these weights."""
         return self.spec.fingerprint(self.weights_sha256)
 
+    @property
+    def backend(self) -> Backend:
+        """What runs the network: ``TORCH`` or ``ONNX``."""
+        return self._plan.backend
+
+    def prepare(self) -> None:
+        """Build the network now, if it is not built: seconds, and the import of torch.
+
+        Raises InputError if the file holds no weights of this network.
+        """
+        self._built()
+
     def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Images [N, H, W, 3] uint8 RGB, N >= 1, to one [N, width] float32 array an output.
 
-        InputError if the network computes a number that is not finite: that is never passed on.
+        Threads may call it at the same time. Raises InputError as `prepare`, and if the network computes a number
+        that is not finite: that is never passed on.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
             raise InputError(
@@ -191,7 +310,7 @@ class LoadedBackbone:
                 expected="uint8 RGB [N, H, W, 3]",
                 found=f"{images.dtype} {list(images.shape)}",
             )
-        values = self.network.extract(images)
+        values = self._built().extract(images)
         for output, width in self.outputs.items():
             if values[output].shape != (len(images), width) or values[output].dtype != np.float32:
                 raise ValueError(
@@ -207,47 +326,71 @@ class LoadedBackbone:
                 )
         return {output: values[output] for output in self.outputs}
 
+    def _built(self) -> Network:
+        with self._lock:
+            if self._network is None:
+                self._network = _build(self.spec, self._plan)
+            return self._network
 
-def load(name: str, *, device: str = "cpu", allow_other_weights: bool = False) -> LoadedBackbone:
-    """Build the backbone called ``name`` on ``device`` (a torch device string).
 
-    Raises UsageError for an unknown name or a device that is not there, InputError if the weights file is missing,
-    not the published one (unless ``allow_other_weights``), or not weights of this network.
+def load(
+    name: str,
+    *,
+    device: str = CPU,
+    allow_other_weights: bool = False,
+    backend: Backend = Backend.AUTO,
+    bfloat16: bool = False,
+) -> LoadedBackbone:
+    """The backbone called ``name`` on ``device`` (a torch device string), its weights checked, its network not built.
+
+    Raises UsageError for an unknown name, a device that is not there or a ``backend`` that cannot run there,
+    InputError if the weights file is missing or not the published one (unless ``allow_other_weights``).
     """
     spec = spec_named(name)
+    if device != CPU:
+        # Better told now than after the images were read; who asks for a device pays for torch's import.
+        from palette_bench.score.backbones.torch_common import torch_device
+
+        torch_device(device)
+    chosen = _chosen(backend, device=device, bfloat16=bfloat16)
+    if bfloat16:
+        spec = spec.in_bfloat16()
     if spec.weights is None:
-        return _load_embedded(spec, device)
+        scenes32_weights.read_weights()
+        plan = _Plan(None, device, chosen, bfloat16)
+        return LoadedBackbone(spec, plan, weights_sha256=scenes32_weights.WEIGHTS_SHA256, canonical=True)
     located = weights.locate(spec.weights, allow_other=allow_other_weights)
-    return LoadedBackbone(spec, located.sha256, located.canonical, _loader(name)(located.path, device=device))
+    plan = _Plan(located.path, device, chosen, bfloat16)
+    return LoadedBackbone(spec, plan, weights_sha256=located.sha256, canonical=located.canonical)
 
 
-class _Loader(Protocol):
-    def __call__(self, path: Path, *, device: str) -> Network: ...
+def onnx_available() -> bool:
+    """Whether the extra ``palette-bench[onnx]`` is installed; nothing is imported."""
+    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 
 
-def _loader(name: str) -> _Loader:
-    """The ``load`` of a network's module; imported here and not above because the modules import torch."""
-    if name == _INCEPTION_2015.name:
-        from palette_bench.score.backbones import inception2015
-
-        return inception2015.load
-    if name == _RESNET50_V1.name:
-        from palette_bench.score.backbones import resnet50
-
-        return resnet50.load
-    from palette_bench.score.backbones import googlenet
-
-    return googlenet.load
-
-
-def _load_embedded(spec: BackboneSpec, device: str) -> LoadedBackbone:
-    from palette_bench.score.backbones import scenes32
-
-    build: Callable[..., Network] = scenes32.load
-    return LoadedBackbone(spec, scenes32.WEIGHTS_SHA256, True, build(None, device=device))
+def _chosen(backend: Backend, *, device: str, bfloat16: bool) -> Backend:
+    """The backend that really runs."""
+    if backend is Backend.AUTO:
+        return Backend.ONNX if device == CPU and not bfloat16 and onnx_available() else Backend.TORCH
+    if backend is Backend.ONNX:
+        if device != CPU or bfloat16:
+            raise UsageError(
+                "ONNX Runtime runs networks on the CPU in float32 only",
+                found=f"device {device}" + (", bfloat16" if bfloat16 else ""),
+                next_step="leave the backend out",
+            )
+        if not onnx_available():
+            raise UsageError(
+                "ONNX Runtime is not installed",
+                expected="the modules onnx and onnxruntime",
+                next_step="pip install 'palette-bench[onnx]', or leave the backend out",
+            )
+    return backend
 
 
-def _embedded_sha256() -> str:
-    from palette_bench.score.backbones import scenes32
+def _build(spec: BackboneSpec, plan: _Plan) -> Network:
+    """The network of ``spec``; imports torch."""
+    from palette_bench.score.backbones import building
 
-    return scenes32.WEIGHTS_SHA256
+    return building.build(spec.name, plan.path, device=plan.device, backend=plan.backend, bfloat16=plan.bfloat16)

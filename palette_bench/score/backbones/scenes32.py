@@ -7,8 +7,6 @@ the picture (texture, light, hues, noise), so that they see more than outlines.
 """
 
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
 from palette_bench.prepare.sources.scenes32 import CLASSES, SIZE
 from palette_bench.score.backbones.base import spec_named
+from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256, read_weights
 from palette_bench.score.backbones.torch_common import exact_float32, to_array, torch_device
 
 FEATURES = 64
-WEIGHTS_FILE = "scenes32-classifier.safetensors"
-WEIGHTS_SHA256 = "b165ea36bd6214bfb780b495515f5c0d425f3cc8d69b20a3117292c5448587a8"
-"""sha256 of the shipped weights file. Changes together with ``WORLD_VERSION`` or with the recipe of the training."""
-
 _BATCH = 128
 
 
@@ -136,30 +130,12 @@ class Scenes32Backbone:
         return {"features": features, "logits": logits}
 
 
-def weights_path() -> Traversable:
-    """The weights file that ships with the package."""
-    return resources.files(__package__).joinpath(WEIGHTS_FILE)
-
-
 def load(path: Path | None = None, *, device: str = "cpu") -> Scenes32Backbone:
     """The backbone with the shipped weights, or with a copy of them at ``path``.
 
     Raises InputError if the file cannot be read or is not, byte for byte, the one whose digest is ``WEIGHTS_SHA256``,
     UsageError for a device that is not there.
     """
-    source = weights_path() if path is None else path
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise InputError("a weights file cannot be read", where=source, found=error.strerror or error) from error
-    if (found := bytes_digest(data)) != WEIGHTS_SHA256:
-        raise InputError(
-            "these are not the weights of scenes32",
-            where=source,
-            expected=f"sha256 {WEIGHTS_SHA256}",
-            found=f"sha256 {found}",
-            next_step="install the package again, or leave the path out",
-        )
     network = Scenes32Classifier()
-    network.load_state_dict(safetensors.torch.load(data))
+    network.load_state_dict(safetensors.torch.load(read_weights(path)))
     return Scenes32Backbone(network, device=torch_device(device))

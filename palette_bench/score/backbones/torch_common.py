@@ -1,8 +1,10 @@
 """What the pretrained networks share: vetting a weights file, the device, exact float32, folding, the 224 crop."""
 
 import io
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,9 @@ from palette_bench.common.errors import InputError, UsageError
 
 SHORT_SIDE = 256
 CROP = 224
+BATCH_IMAGES = 8
+"""Images that PyTorch gets at once on the CPU."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -85,24 +90,73 @@ def plain_pickle(state: Mapping[str, Tensor]) -> io.BytesIO:
     return stream
 
 
-def fold_batch_norm(network: nn.Module) -> None:
-    """Fold every ``bn`` into the ``conv`` beside it, computed in float64: fewer passes over memory, 1e-5 relative at
-    most.
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, computed in float64: fewer passes over memory, 1e-5
+    relative at most.
+
+    A norm is found beside its convolution: as ``bn`` beside ``conv``, ``bn1`` beside ``conv1`` and so on, or next in a
+    sequence. Raises ValueError if one is left.
     """
     for module in network.modules():
-        convolution, norm = getattr(module, "conv", None), getattr(module, "bn", None)
-        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            continue
-        mean, variance = norm.running_mean, norm.running_var
-        if mean is None or variance is None or convolution.bias is not None:
-            raise ValueError("only a convolution without bias and a norm with running statistics can be folded")
-        with torch.no_grad():
-            gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
-            weight = convolution.weight.double() * gain[:, None, None, None]
-            bias = norm.bias.double() - mean.double() * gain
-            convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
-            convolution.bias = nn.Parameter(bias.float(), requires_grad=False)
-        module.bn = nn.Identity()
+        names = [name for name, _ in module.named_children()]
+        if isinstance(module, nn.Sequential):
+            pairs = list(itertools.pairwise(names))
+        else:
+            pairs = [(name, name.replace("conv", "bn")) for name in names if name.startswith("conv")]
+        for first, second in pairs:
+            convolution, norm = getattr(module, first), getattr(module, second, None)
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                _fold(convolution, norm)
+                setattr(module, second, nn.Identity())
+    if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        raise ValueError("a batch norm is not beside its convolution")
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None or convolution.bias is not None:
+        raise ValueError("only a convolution without bias and a norm with running statistics can be folded")
+    with torch.no_grad():
+        gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+        weight = convolution.weight.double() * gain[:, None, None, None]
+        bias = norm.bias.double() - mean.double() * gain
+        convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
+        convolution.bias = nn.Parameter(bias.float(), requires_grad=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A pretrained network, ready for any backend.
+
+    ``module`` maps what ``to_input`` returns, [n, 3, h, w] float32, to one [n, width] for each of ``outputs``, a
+    tuple where there are several. ``to_input`` takes images [n, H, W, 3] uint8 and a device.
+    """
+
+    module: nn.Module
+    to_input: Callable[[NDArray[np.uint8], torch.device], Tensor]
+    outputs: tuple[str, ...]
+
+
+class TorchNetwork:
+    """A `Trunk` run by PyTorch; a `palette_bench.score.backbones.base.Network`."""
+
+    def __init__(self, trunk: Trunk, device: torch.device, *, bfloat16: bool = False) -> None:
+        self._module = ready(trunk.module, device)
+        self._trunk = trunk
+        self._device = device
+        self._bfloat16 = bfloat16
+
+    def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Images [N, H, W, 3] uint8 of any size to one [N, width] float32 array an output."""
+        batch = len(images) if self._device.type == "cuda" else BATCH_IMAGES
+        parts: list[tuple[Tensor, ...]] = []
+        with exact_float32(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            for start in range(0, len(images), batch):
+                inputs = self._trunk.to_input(images[start : start + batch], self._device)
+                values = self._module(inputs.contiguous(memory_format=torch.channels_last))
+                parts.append(values if isinstance(values, tuple) else (values,))
+        joined = (torch.cat(values) for values in zip(*parts, strict=True))
+        return {name: to_array(values) for name, values in zip(self._trunk.outputs, joined, strict=True)}
 
 
 def ready(network: nn.Module, device: torch.device) -> nn.Module:
@@ -129,33 +183,64 @@ def exact_float32() -> Iterator[None]:
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Images [N, H, W, 3] uint8 as a tensor [N, 3, H, W] uint8 on ``device``, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device).permute(0, 3, 1, 2)
 
 
-def crop_224(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+def crop_224(
+    images: NDArray[np.uint8], device: torch.device, *, interpolation: InterpolationMode = InterpolationMode.BILINEAR
+) -> Tensor:
     """Images [N, H, W, 3] uint8 to the ImageNet classifiers' input [N, 3, 224, 224] float32, normalised.
 
     torchvision's ``ImageClassification(crop_size=224, resize_size=256)`` of a Pillow image, bit for bit: short side
-    to 256 with Pillow's bilinear filter on uint8, centre crop, /255, minus mean, over standard deviation. The resize
-    is the identity where the short side is 256.
+    to 256 with Pillow's filter on uint8, centre crop, /255, minus mean, over standard deviation. The resize is the
+    identity where the short side is 256.
     """
     if min(images.shape[1:3]) == SHORT_SIDE:
         top = round((images.shape[1] - CROP) / 2.0)
         left = round((images.shape[2] - CROP) / 2.0)
         cropped = images[:, top : top + CROP, left : left + CROP]
     else:
-        cropped = np.stack([_resized_crop(image) for image in images])
+        cropped = np.stack([_resized_crop(image, interpolation) for image in images])
+    return imagenet_normalised(cropped, device)
+
+
+def squeeze_224(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images [N, H, W, 3] uint8, each squeezed whole to 224x224 with Pillow's bicubic filter, to [N, 3, 224, 224]
+    float32, normalised.
+    """
+    squeezed = [Image.fromarray(image).resize((CROP, CROP), Image.Resampling.BICUBIC) for image in images]
+    return imagenet_normalised(np.stack([np.asarray(image) for image in squeezed]), device)
+
+
+def native_256(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images [N, H, W, 3] uint8 without crop to [N, 3, h, w] float32, normalised; the short side of h and w is 256,
+    by Pillow's bilinear filter on uint8 where it was not.
+    """
+    if min(images.shape[1:3]) != SHORT_SIDE:
+        images = np.stack([np.asarray(_resized(image, InterpolationMode.BILINEAR)) for image in images])
+    return imagenet_normalised(images, device)
+
+
+def imagenet_normalised(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images [N, H, W, 3] uint8 to [N, 3, H, W] float32: / 255, minus ImageNet's mean, over its deviation."""
     # SCORE: operations and their order are torchvision's.
-    pixels = to_tensor(cropped, device).to(torch.float32).div_(255)
+    pixels = to_tensor(images, device).to(torch.float32).div_(255)
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(-1, 1, 1)
     deviation = torch.tensor(IMAGENET_STANDARD_DEVIATION, device=device).view(-1, 1, 1)
     return pixels.sub_(mean).div_(deviation)
 
 
-def _resized_crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _resized(image: NDArray[np.uint8], interpolation: InterpolationMode) -> Image.Image:
     # SCORE: Pillow's filter on uint8, not torch's on float.
-    resized = tvf.resize(Image.fromarray(image), [SHORT_SIDE], interpolation=InterpolationMode.BILINEAR)
-    return np.asarray(tvf.center_crop(resized, [CROP]), dtype=np.uint8)
+    resized: Image.Image = tvf.resize(Image.fromarray(image), [SHORT_SIDE], interpolation=interpolation)
+    return resized
+
+
+def _resized_crop(image: NDArray[np.uint8], interpolation: InterpolationMode) -> NDArray[np.uint8]:
+    return np.asarray(tvf.center_crop(_resized(image, interpolation), [CROP]), dtype=np.uint8)
 
 
 def to_array(values: Tensor) -> NDArray[np.float32]:

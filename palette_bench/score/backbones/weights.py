@@ -48,6 +48,7 @@ class WeightsFile:
     size_bytes: int | None
     source: str
     used_for: str
+    optional: bool = False
 
     @property
     def path(self) -> Path:
@@ -110,9 +111,36 @@ GOOGLENET = WeightsFile(
     source="torchvision GoogLeNet_Weights.IMAGENET1K_V1; BSD-3-Clause",
     used_for="PD (GoogLeNet pool)",
 )
+EFFICIENTNET_B0 = WeightsFile(
+    name="efficientnet-b0",
+    file_name="efficientnet_b0_rwightman-7f5810bc.pth",
+    url="https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth",
+    sha256="7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+    size_bytes=21_444_401,
+    source="torchvision EfficientNet_B0_Weights.IMAGENET1K_V1; BSD-3-Clause",
+    used_for="classification accuracy with EfficientNet-B0",
+    optional=True,
+)
+ALEXNET = WeightsFile(
+    name="alexnet",
+    file_name="alexnet-owt-7be5be79.pth",
+    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    size_bytes=244_408_911,
+    source="torchvision AlexNet_Weights.IMAGENET1K_V1; BSD-3-Clause",
+    used_for="LPIPS of several samples (diversity)",
+    optional=True,
+)
 
-FILES: Mapping[str, WeightsFile] = MappingProxyType({f.name: f for f in (INCEPTION_2015, RESNET50_V1, GOOGLENET)})
+FILES: Mapping[str, WeightsFile] = MappingProxyType(
+    {f.name: f for f in (INCEPTION_2015, RESNET50_V1, GOOGLENET, EFFICIENTNET_B0, ALEXNET)}
+)
 """The registered files by name."""
+
+
+def default_files() -> list[WeightsFile]:
+    """The registered files that the recipes computed without being asked for need."""
+    return [file for file in FILES.values() if not file.optional]
 
 
 def named(name: str) -> WeightsFile:

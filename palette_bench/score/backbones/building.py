@@ -1,0 +1,39 @@
+"""From a name and a weights file to a network that runs; the module that imports torch."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from palette_bench.score.backbones import efficientnet_b0, googlenet, inception2015, resnet50, scenes32
+from palette_bench.score.backbones.base import Backend, Network
+from palette_bench.score.backbones.inception2015 import Input
+from palette_bench.score.backbones.torch_common import TorchNetwork, Trunk, native_256, squeeze_224, torch_device
+
+_TRUNKS: Mapping[str, Callable[[Path], Trunk]] = MappingProxyType(
+    {
+        "inception2015": inception2015.load,
+        "inception2015-halfpixel": partial(inception2015.load, preprocessing=Input.HALF_PIXEL),
+        "inception2015-clean": partial(inception2015.load, preprocessing=Input.CLEAN),
+        "resnet50-v1": resnet50.load,
+        "resnet50-v1-squeeze224": partial(resnet50.load, to_input=squeeze_224),
+        "resnet50-v1-native256": partial(resnet50.load, to_input=native_256),
+        "efficientnet-b0": efficientnet_b0.load,
+        "googlenet": googlenet.load,
+    }
+)
+
+
+def build(name: str, path: Path | None, *, device: str, backend: Backend, bfloat16: bool) -> Network:
+    """The network called ``name`` with the weights in ``path``, None for those that ship with the package.
+
+    Raises InputError if they are not weights of this network, UsageError for a device that is not there.
+    """
+    if path is None:
+        return scenes32.load(device=device)
+    trunk = _TRUNKS[name](path)
+    if backend is Backend.ONNX:
+        from palette_bench.score.backbones.onnx_runtime import OnnxNetwork
+
+        return OnnxNetwork(trunk)
+    return TorchNetwork(trunk, torch_device(device), bfloat16=bfloat16)
