@@ -5,8 +5,8 @@ pixels and deviation 1.5 at all places where it fits, K1 = 0.01, K2 = 0.03, mean
 product over scales for each channel, and only then the mean of R, G and B. Peers that join channels before the product
 are 0.15 off for unlike images.
 
-Pixels are float32. On images with texture that is 1e-7 from float64; on two flat areas of opposite extremes, without a
-trace of noise, it can be 4e-5, as TensorFlow is.
+Pixels are float32. On images with texture that is 1e-7 from float64. Where one half is black and the other white, both
+nearly flat, it can be 4e-5, as it can in TensorFlow.
 
 What depends on one image alone is in its `ImageMaps`, so that k samples of an input cost 2k filters and one for each
 pair. Images are kept less their mean colour, which no variance or covariance feels: in float32 that is worth two digits
@@ -161,8 +161,8 @@ class MsSsim:
 def ms_ssim(first: ImageMaps, second: ImageMaps, *, weights: ScaleWeights = FIVE_SCALES) -> MsSsim:
     """MS-SSIM of two images of one shape.
 
-    Agrees with ``tf.image.ssim_multiscale`` to 5e-6 and with the definition in float64 to 2e-6
-    (tests/oracle/test_similarity.py). A side of odd length has its last row or column doubled before it is halved, as
+    Agrees with ``tf.image.ssim_multiscale`` to 5e-6 (tests/oracle/test_tensorflow.py) and with the definition in float64
+    to 2e-6 (tests/oracle/test_similarity.py). A side of odd length has its last row or column doubled before it is halved, as
     TensorFlow does. Raises InputError for images of different shapes and maps with too few scales.
     """
     _check_pair(first, second, weights.scales)
