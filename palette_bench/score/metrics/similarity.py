@@ -161,9 +161,9 @@ class MsSsim:
 def ms_ssim(first: ImageMaps, second: ImageMaps, *, weights: ScaleWeights = FIVE_SCALES) -> MsSsim:
     """MS-SSIM of two images of one shape.
 
-    Agrees with ``tf.image.ssim_multiscale`` to 5e-6 (tests/oracle/test_tensorflow.py) and with the definition in float64
-    to 2e-6 (tests/oracle/test_similarity.py). A side of odd length has its last row or column doubled before it is halved, as
-    TensorFlow does. Raises InputError for images of different shapes and maps with too few scales.
+    Agrees with ``tf.image.ssim_multiscale`` to 5e-6 (tests/oracle/test_tensorflow.py) and with the definition in
+    float64 to 2e-6 (tests/oracle/test_similarity.py). A side of odd length has its last row or column doubled before it
+    is halved, as TensorFlow does. Raises InputError for images of different shapes and maps with too few scales.
     """
     _check_pair(first, second, weights.scales)
     product = np.ones(3)
