@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from palette_bench.common.errors import InputError
 from palette_bench.score.metrics.accuracy import accuracy
@@ -56,3 +57,23 @@ def test_perceptual_sees_wrong_pairs_and_refuses_unequal_ones() -> None:
         perceptual_distance(a, b[:5], power=Power.L2)
     with pytest.raises(InputError, match="not finite"):
         perceptual_distance(a, b * np.float32(np.inf), power=Power.L2)
+
+
+@given(st.integers(1, 400), st.data())
+def test_the_error_of_an_accuracy_is_wilsons(total: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, total))
+    logits = np.tile(np.array([[1, 0]], np.float32), (total, 1))
+    found = accuracy(logits, (np.arange(total) >= count).astype(np.int64))
+    wilson = stats.binomtest(count, total).proportion_ci(method="wilson")
+    assert found.estimate.value == found.percent
+    assert found.estimate.low == pytest.approx(100 * wilson.low, abs=1e-9)
+    assert found.estimate.high == pytest.approx(100 * wilson.high, abs=1e-9)
+
+
+def test_the_error_of_a_perceptual_distance_is_that_of_a_mean() -> None:
+    a, b = np.random.default_rng(4).normal(size=(2, 50, 6)).astype(np.float32)
+    found = perceptual_distance(a, b, power=Power.L2)
+    assert found.estimate.value == found.mean
+    assert found.estimate.standard_error == pytest.approx(stats.sem(found.items), rel=1e-12)
+    one = perceptual_distance(a[:1], b[:1], power=Power.L2)
+    assert one.estimate.standard_error is None

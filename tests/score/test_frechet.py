@@ -1,11 +1,22 @@
+import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from palette_bench.common.errors import InputError
-from palette_bench.score.metrics.frechet import Moments, Route, frechet_distance, moments
+from palette_bench.score.metrics.frechet import (
+    FrechetDistance,
+    Moments,
+    Route,
+    SquareRoot,
+    frechet_distance,
+    merge,
+    moments,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -173,3 +184,156 @@ def test_exact_where_the_peers_formula_is_complex() -> None:
     product = np.cov(first, rowvar=False) @ np.cov(second, rowvar=False)
     assert np.linalg.eigvals(product).real.min() < 0
     assert frechet_distance(first, second).value == pytest.approx(by_singular_values(first, second), rel=1e-12)
+
+
+def spectra(width: int, *, smallest: float) -> Matrix:
+    """Standard deviations of features like a network's: a few large ones, a long tail."""
+    return np.asarray(np.geomspace(10.0, smallest, width) ** 0.5, dtype=np.float64)
+
+
+def like_a_network(seed: int, count: int, width: int, *, smallest: float = 1e-3) -> Matrix:
+    rng = np.random.default_rng(seed)
+    values: Matrix = rng.normal(size=(count, width)) * spectra(width, smallest=smallest)
+    return values + rng.uniform(0, 0.1, width)
+
+
+@pytest.mark.parametrize(
+    ("counts", "width", "smallest", "route"),
+    [
+        ((10_000, 10_000), 96, 1e-2, Route.CHOLESKY),
+        ((512, 512), 2048, 1e-3, Route.FACTORS),
+        ((300, 3000), 512, 1e-3, Route.FACTORS),
+        # Regular, and yet squaring would cost digits.
+        ((3000, 3000), 96, 1e-9, Route.FACTORS),
+    ],
+)
+def test_exact_at_the_sizes_that_are_scored(counts: tuple[int, int], width: int, smallest: float, route: Route) -> None:
+    first, second = (like_a_network(seed, count, width, smallest=smallest) for seed, count in enumerate(counts))
+    found = frechet_distance(first, second)
+    assert found.route is route
+    assert found.value == pytest.approx(by_singular_values(first, second), rel=1e-11)
+    assert found.residual == 0.0
+    assert frechet_distance(second, first).value == pytest.approx(found.value, rel=1e-11)
+
+
+def in_fifty_digits(first: Matrix, second: Matrix) -> float:
+    """The definition, with the eigenvalues of Σ₁Σ₂ in 50-digit arithmetic."""
+    with mpmath.workdps(50):
+        means, covariances = [], []
+        for features in (first, second):
+            rows = mpmath.matrix(features.tolist())
+            count, width = rows.rows, rows.cols
+            mean = mpmath.matrix([sum(rows[i, j] for i in range(count)) / count for j in range(width)])
+            for i in range(count):
+                for j in range(width):
+                    rows[i, j] -= mean[j]
+            means.append(mean)
+            covariances.append(rows.T * rows / (count - 1))
+        difference = means[0] - means[1]
+        eigenvalues, _ = mpmath.eig(covariances[0] * covariances[1])
+        total = sum(d * d for d in difference)
+        for covariance in covariances:
+            total += sum(covariance[j, j] for j in range(covariance.rows))
+        total -= 2 * sum(mpmath.re(mpmath.sqrt(value)) for value in eigenvalues)
+        return float(total)
+
+
+@pytest.mark.parametrize(("first_count", "second_count"), [(9, 12), (4, 12), (4, 3)])
+def test_equals_the_definition_in_fifty_digits(first_count: int, second_count: int) -> None:
+    rng = np.random.default_rng([first_count, second_count])
+    mixing = rng.normal(size=(5, 5))
+    first, second = rng.normal(size=(first_count, 5)) @ mixing, 2 * rng.normal(size=(second_count, 5)) + 1
+    expected = in_fifty_digits(first, second)
+    assert frechet_distance(first, second).value == pytest.approx(expected, rel=1e-13)
+    assert frechet_distance(first[1:], second).value != pytest.approx(expected, rel=1e-4)
+
+
+def by_torch_fidelity(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (first, second)]
+    return float(fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"])
+
+
+def as_the_peer(first: NDArray[np.float32] | Moments, second: NDArray[np.float32]) -> FrechetDistance:
+    return frechet_distance(first, second, square_root=SquareRoot.EIGENVALUES)
+
+
+@pytest.mark.parametrize("count", [96, 1200])
+def test_equals_torch_fidelitys_function_on_request(count: int) -> None:
+    scene = like_a_network(1, count, 320)
+    first = scene.astype(np.float32)
+    # A prediction resembles its reference, so little is left of the traces.
+    second = (scene + 0.2 * like_a_network(2, count, 320)).astype(np.float32)
+    peer = by_torch_fidelity(first, second)
+    found = as_the_peer(first, second)
+    assert found.route is Route.EIGENVALUES
+    assert found.value == pytest.approx(peer, rel=1e-9)
+    exact = frechet_distance(first, second).value
+    if count == 96:
+        # What the peer's formula loses where a covariance is singular.
+        assert 2e-7 < abs(exact - peer) / peer < 1e-4
+    # The peer sums means in float32; from moments in float64 they are only rounded.
+    assert as_the_peer(moments(first), second).value == pytest.approx(peer, rel=1e-5)
+
+
+def test_the_peers_rounding_is_reported() -> None:
+    same = like_a_network(3, 40, 128).astype(np.float32)
+    found = as_the_peer(same, same)
+    assert found.value + found.residual == pytest.approx(by_torch_fidelity(same, same), rel=1e-6, abs=1e-12)
+    assert found.value >= 0.0 >= found.residual
+    assert abs(found.value + found.residual) > 1e3 * frechet_distance(same, same).value
+
+
+@st.composite
+def shards(draw: st.DrawFn) -> list[Matrix]:
+    width = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread, offset = 10.0 ** draw(st.floats(-2, 2)), draw(st.floats(-10, 10))
+    counts = draw(st.lists(st.integers(2, 30), min_size=3, max_size=5))
+    return [rng.normal(offset, 1 + i, size=(count, width)) * spread for i, count in enumerate(counts)]
+
+
+def assert_same_moments(found: Moments, expected: Moments) -> None:
+    size = float(np.abs(expected.mean).max())
+    assert found.count == expected.count
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-10 * size)
+    largest = float(np.abs(expected.covariance).max())
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-10 * largest)
+
+
+@settings(max_examples=100, deadline=None)
+@given(shards())
+def test_merged_moments_are_those_of_all_in_any_order(parts: list[Matrix]) -> None:
+    whole = moments(np.concatenate(parts))
+    kept = [moments(part) for part in parts]
+    forward = kept[0]
+    for part in kept[1:]:
+        forward = merge(forward, part)
+    backward = kept[-1]
+    for part in kept[-2::-1]:
+        backward = merge(part, backward)
+    assert_same_moments(forward, whole)
+    assert_same_moments(backward, whole)
+    one, other = merge(kept[0], kept[1]), merge(kept[1], kept[0])
+    np.testing.assert_array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(one.covariance, other.covariance)
+
+
+def test_merging_without_the_distance_of_the_means_is_seen() -> None:
+    first, second = np.random.default_rng(9).normal([[[0.0]], [[1.0]]], size=(2, 20, 3))
+    found = merge(moments(first), moments(second)).covariance
+    pooled = (np.cov(first, rowvar=False) + np.cov(second, rowvar=False)) * 19 / 39
+    assert np.abs(found - pooled).max() > 0.1
+    with pytest.raises(InputError, match="different networks"):
+        merge(moments(first), moments(second[:, :2]))
+    with pytest.raises(InputError, match="two images"):
+        merge(moments(first), Moments(np.zeros(3), np.zeros((3, 3)), 1))
+
+
+def test_what_has_no_square_is_refused() -> None:
+    huge = np.random.default_rng(10).normal(size=(9, 3)) * 1e200
+    with pytest.raises(InputError, match="too large"):
+        frechet_distance(huge, huge)
+    with pytest.raises(InputError, match="too large"):
+        frechet_distance(Moments(np.zeros(3), np.eye(3) * 1e200, 9), huge * 1e-200)
+    tiny = huge * 1e-290
+    assert frechet_distance(tiny, 2 * tiny).value == pytest.approx(by_singular_values(tiny, 2 * tiny), rel=1e-11)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -66,3 +68,29 @@ def test_too_few_images_and_no_numbers_are_refused() -> None:
         inception_score(np.zeros((0, 4)))
     with pytest.raises(InputError, match="not finite"):
         inception_score(np.full((3, 4), np.nan))
+
+
+def test_blocks_of_rows_and_the_order_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(size=(103, 10)) * 3
+    whole = inception_score(values, splits=3, permutation_seed=PEER_SEED)
+    monkeypatch.setattr("palette_bench.score.metrics.inception_score.BLOCK_ROWS", 8)
+    parts = inception_score(values, splits=3, permutation_seed=PEER_SEED)
+    np.testing.assert_allclose(parts.divergences, whole.divergences, rtol=1e-12)
+    assert parts.value == pytest.approx(whole.value, rel=1e-13)
+    assert inception_score(values).value == pytest.approx(np.exp(inception_score(values).divergences.mean()), rel=1e-13)
+
+
+def test_memory_is_a_few_blocks() -> None:
+    values = np.zeros((6000, 1008), np.float32)
+    tracemalloc.start()
+    inception_score(values, splits=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # One copy of all rows in float64 would be 48 MB.
+    assert peak < 40e6
+
+
+def test_one_item_has_a_score_and_no_error() -> None:
+    found = inception_score(np.ones((1, 5)))
+    assert found.value == found.estimate.value == pytest.approx(1.0)
+    assert found.estimate.standard_error is None

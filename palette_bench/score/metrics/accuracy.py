@@ -2,12 +2,13 @@
 prediction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError
+from palette_bench.score.metrics.estimate import Estimate, of_share
 from palette_bench.score.metrics.inception_score import log_softmax
 
 
@@ -23,6 +24,13 @@ class Accuracy:
     def percent(self) -> float:
         """Share of correct items, 0 to 100."""
         return 100.0 * int(self.correct.sum()) / len(self.correct)
+
+    @property
+    def estimate(self) -> Estimate:
+        """``percent`` with its error and Wilson's interval."""
+        share = of_share(int(self.correct.sum()), len(self.correct), scale=100.0)
+        # The last bit of a published number does not depend on the order of a product.
+        return replace(share, value=self.percent)
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Accuracy:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError
+from palette_bench.score.metrics.estimate import Estimate, of_mean
 
 
 class Power(IntEnum):
@@ -26,6 +27,11 @@ class PerceptualDistance:
     def mean(self) -> float:
         """The mean over items."""
         return float(self.items.mean())
+
+    @property
+    def estimate(self) -> Estimate:
+        """``mean`` with its error over items."""
+        return of_mean(self.items)
 
 
 def perceptual_distance(
