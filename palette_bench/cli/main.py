@@ -24,6 +24,9 @@ COMMANDS = {
     "weights": "List, fetch and import the weights of the scoring networks.",
     "statistics": "Compute the statistics of a FID reference set, once.",
     "score": "Score a folder of predictions.",
+    "merge": "Join a score that was done in parts.",
+    "recipes": "List the recipes: what each number is.",
+    "doctor": "Check that scoring would work here, and how fast.",
 }
 
 

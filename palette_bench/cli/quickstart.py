@@ -55,6 +55,8 @@ def command(out: Path, *, jobs: int | None) -> None:
         predictions = out / TASK / method
         predict(opened, TASK, method, predictions, jobs=processes, progress=progress)
         scored = score(opened, opened.task(TASK), predictions, method, Options(jobs=processes), progress=progress)
+        if scored is None:
+            return
         save(scored.record, scored.items_csv, out / "results" / f"{TASK}-{method}")
         records.append(scored.record)
         click.echo(f"{number}. {method}: predictions in {predictions}, scored", err=True)

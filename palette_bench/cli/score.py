@@ -1,11 +1,15 @@
 """``palette-bench score``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from palette_bench.cli import console
+from palette_bench.cli import console, scoring_options
 from palette_bench.cli.options import ANY_PATH, as_json, jobs
+
+if TYPE_CHECKING:
+    from palette_bench.score.scoring import Scored
 
 
 @click.command(
@@ -13,7 +17,10 @@ from palette_bench.cli.options import ANY_PATH, as_json, jobs
 Examples:
   palette-bench score --task uncrop --preds outputs/
   palette-bench score --set imagenet-ctest10k --task jpeg-qf5 --preds outputs.npz --json
-  palette-bench score --task colorize --preds outputs/ --reference eval-set"""
+  palette-bench score --task colorize --preds outputs/ --reference eval-set
+  palette-bench score --task colorize --preds outputs/ --also kid-inception2015-tf1-evalset --by class
+  palette-bench score --task uncrop --preds outputs/ --shard 1/4 --out part-1
+  torchrun --nproc-per-node 2 -m palette_bench score --task uncrop --preds outputs/"""
 )
 @click.option("--set", "set_name", help="A prepared set.  [default: the only one that has the task]")
 @click.option("--task", "task_name", required=True, help="What was predicted, e.g. uncrop.")
@@ -21,9 +28,12 @@ Examples:
 @click.option("--name", help="What to call the run.  [default: the name of --preds]")
 @click.option("--out", type=ANY_PATH, help="Folder for the record.  [default: results/SET-TASK-NAME]")
 @click.option("--reference", help="FID's reference set; 'eval-set' is another recipe.  [default: the protocol's own]")
-@click.option("--allow-other-weights", is_flag=True, help="Accept weights of another digest: comparable with nothing.")
-@click.option("--device", default="cpu", show_default=True, help="Where the networks run, e.g. cuda.")
-@click.option("--batch-size", type=click.IntRange(1), help="Images a batch.")
+@click.option(
+    "--also", multiple=True, metavar="RECIPE", help="A recipe besides the usual ones (palette-bench recipes), or all."
+)
+@scoring_options.groups
+@click.option("--shard", metavar="I/N", help="Do part I of N, into --out; palette-bench merge joins the parts.")
+@scoring_options.networks
 @jobs
 @as_json
 def command(
@@ -33,9 +43,15 @@ def command(
     name: str | None,
     out: Path | None,
     reference: str | None,
+    also: tuple[str, ...],
+    by: tuple[str, ...],
+    categories: tuple[Path, ...],
+    shard: str | None,
     *,
     allow_other_weights: bool,
     device: str,
+    backend: str,
+    bfloat16: bool,
     batch_size: int | None,
     jobs: int | None,
     as_json: bool,
@@ -43,38 +59,65 @@ def command(
     """Score a folder of predictions and print it in the paper's table.
 
     Every prediction is checked first: a missing, extra, broken or wrongly sized file and nothing is scored. Writes
-    result.json and items.csv.
-    """
-    from palette_bench.common.workers import default_jobs
-    from palette_bench.prepare.frozen import open_only_set
-    from palette_bench.publish.score_table import score_table
-    from palette_bench.score.record import RECORD_FILE, save
-    from palette_bench.score.scoring import Options, score
+    result.json and items.csv. Every number has a standard error and a 95 % interval (docs/uncertainty.md).
 
+    PSNR and SSIM are in the record and not in the table: the paper avoids them, because on tasks that require
+    hallucination they prefer blurry outputs and do not correlate well with human judgement.
+
+    Killed at any moment, the same command continues: features are kept by the pixels they are of.
+    """
+    from palette_bench.prepare.frozen import open_only_set
+    from palette_bench.score.backbones.base import Backend
+    from palette_bench.score.groups import Grouping
+    from palette_bench.score.scoring import Options, score, score_part
+
+    part = scoring_options.part_of(shard)
+    place = scoring_options.place(device, jobs, part)
     opened = open_only_set(set_name, task_name)
-    run_name = name or preds.resolve().name.removesuffix(".npz")
-    folder = out or Path("results") / f"{opened.set_id}-{task_name}-{run_name}"
+    name = name or scoring_options.run_name(preds)
     options = Options(
         reference=reference,
+        also=also,
+        by=tuple(map(Grouping, by)),
+        categories=categories,
         allow_other_weights=allow_other_weights,
-        device=device,
+        device=place.device,
+        backend=Backend(backend),
+        bfloat16=bfloat16,
         batch_size=batch_size,
-        jobs=jobs or default_jobs(),
+        jobs=place.jobs,
     )
-    scored = score(opened, opened.task(task_name), preds, run_name, options, progress=console.progress())
-    save(scored.record, scored.items_csv, folder)
-    for warning in scored.record.warnings:
+    task, progress = opened.task(task_name), place.progress()
+    if part is not None:
+        folder = out or Path("results") / f"{opened.set_id}-{task_name}-{name}-part-{part.number}-of-{part.count}"
+        score_part(opened, task, preds, part, folder, options, progress=progress)
+        click.echo(f"part {part} is done: {folder}")
+        click.echo("  when all parts are: palette-bench merge PART...")
+        return
+    scored = score(opened, task, preds, name, options, progress=progress)
+    if scored is not None:
+        finish(scored, out or Path("results") / f"{opened.set_id}-{task_name}-{name}", as_json=as_json)
+
+
+def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
+    """Write a record and show it."""
+    from palette_bench.score.record import RECORD_FILE, save
+
+    record = scored.record
+    save(record, scored.items_csv, folder)
+    for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
-        console.print_json(scored.record.as_json())
+        console.print_json(record.as_json())
         return
-    from palette_bench.cli.tables import print_score_table
+    from palette_bench.cli.tables import print_groups, print_score_table
+    from palette_bench.publish.score_table import score_table
 
-    print_score_table(score_table([scored.record]))
-    change = scored.record.known_change
-    if change is not None:
-        click.echo(f"  known region: changed by {change:.3f} grey levels before compositing")
-    for metric in scored.record.metrics.values():
+    print_score_table(score_table([record]))
+    print_groups(record)
+    if record.known_change is not None:
+        click.echo(f"  known region: changed by {record.known_change:.3f} grey levels before compositing")
+    for metric in record.metrics.values():
         if metric.headline:
             click.echo(f"  {metric.signature}")
     click.echo(f"  {folder / RECORD_FILE}")

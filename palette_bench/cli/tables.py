@@ -4,6 +4,10 @@ import click
 
 from palette_bench.cli import console
 from palette_bench.publish.score_table import ScoreTable
+from palette_bench.score.recipes import named
+from palette_bench.score.record import ResultRecord
+
+MOST_GROUPS = 24
 
 
 def print_score_table(table: ScoreTable) -> None:
@@ -23,3 +27,32 @@ def print_score_table(table: ScoreTable) -> None:
     console.print_table(drawn)
     for mark, text in table.notes:
         click.echo(f"  {mark}  {text}")
+
+
+def print_groups(record: ResultRecord) -> None:
+    """The numbers of groups on stdout; many groups are only in the record."""
+    from rich import box
+    from rich.table import Table
+
+    if not record.groups:
+        return
+    if len(record.groups) > MOST_GROUPS:
+        click.echo(f"  {len(record.groups)} groups: their numbers are in the record")
+        return
+    names = list(dict.fromkeys(name for group in record.groups for name in group.metrics))
+    drawn = Table(title="of parts of the set, with standard errors", title_justify="left", box=box.SIMPLE_HEAD)
+    drawn.add_column("")
+    drawn.add_column("images", justify="right")
+    for name in names:
+        drawn.add_column(named(name).title, justify="right")
+    for group in record.groups:
+        cells = []
+        for name in names:
+            value, digits = group.metrics.get(name), named(name).digits
+            if value is None:
+                cells.append("-")
+            else:
+                error = "" if value.standard_error is None else f" ± {value.standard_error:.{digits}f}"
+                cells.append(f"{value.value:.{digits}f}{error}")
+        drawn.add_row(f"{group.grouping} {group.name}", str(group.count), *cells)
+    console.print_table(drawn)

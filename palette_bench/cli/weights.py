@@ -44,7 +44,7 @@ def list_files(as_json: bool) -> None:
 
     table = Table("name", "state", "used for")
     for row in rows:
-        table.add_row(row.file.name, row.state.value, row.file.used_for)
+        table.add_row(row.file.name, row.state.value, row.file.used_for + (" (optional)" if row.file.optional else ""))
     console.print_table(table)
     for row in rows:
         click.echo(f"{row.file.name}: {row.file.source}")
@@ -58,7 +58,8 @@ def list_files(as_json: bool) -> None:
 )
 @options.as_json
 def fetch(names: tuple[str, ...], offline: bool, as_json: bool) -> None:
-    """Download the weights called NAME, or all of them. Files in place are checked and not downloaded again.
+    """Download the weights called NAME, or all that the usual recipes need. Files in place are checked and not
+    downloaded again.
 
     \b
     Example:
@@ -67,7 +68,7 @@ def fetch(names: tuple[str, ...], offline: bool, as_json: bool) -> None:
     """
     from palette_bench.score.backbones import weights
 
-    files = [weights.named(name) for name in names] or list(weights.FILES.values())
+    files = [weights.named(name) for name in names] or weights.default_files()
     progress = console.progress()
     located = [(file, weights.fetch(file, offline=offline, progress=progress)) for file in files]
     _print_located(located, as_json=as_json)
@@ -106,6 +107,7 @@ def _status_json(row: "WeightsStatus") -> dict[str, object]:
         "size_bytes": row.file.size_bytes,
         "source": row.file.source,
         "used_for": row.file.used_for,
+        "optional": row.file.optional,
     }
 
 

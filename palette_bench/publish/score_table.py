@@ -84,8 +84,9 @@ def _shown(records: Sequence[ResultRecord]) -> list[Recipe]:
     return sorted(shown, key=lambda recipe: list(Metric).index(recipe.metric))
 
 
-def _text(recipe: Recipe, value: float) -> str:
-    return f"{value:.{recipe.digits}f}{' %' if recipe.unit == '%' else ''}"
+def _text(recipe: Recipe, value: float, error: float | None = None) -> str:
+    around = "" if error is None else f" ± {error:.{recipe.digits}f}"
+    return f"{value:.{recipe.digits}f}{around}{f' {recipe.unit}' if recipe.unit else ''}"
 
 
 def _published(row: PublishedRow, shown: Sequence[Recipe], notes: _Notes) -> TableRow:
@@ -110,7 +111,7 @@ def _run(record: ResultRecord, shown: Sequence[Recipe], notes: _Notes, *, has_pu
         metric = record.metrics.get(recipe.name)
         if metric is not None:
             marks = [notes.mark(reason) for reason in _differences(record, metric, has_published=has_published)]
-            cells.append(" ".join([_text(recipe, metric.value), *marks]))
+            cells.append(" ".join([_text(recipe, metric.value, metric.standard_error), *marks]))
         elif recipe.name in record.refused:
             cells.append(f"refused {notes.mark(f'no {recipe.name}: {record.refused[recipe.name]}')}")
         else:
@@ -137,7 +138,7 @@ def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bo
 def _references(record: ResultRecord, shown: Sequence[Recipe]) -> TableRow:
     metrics = [record.metrics.get(recipe.name) for recipe in shown]
     cells = [
-        "-" if metric is None else _text(recipe, metric.reference_value)
+        "-" if metric is None or metric.reference_value is None else _text(recipe, metric.reference_value)
         for recipe, metric in zip(shown, metrics, strict=True)
     ]
     return TableRow("references", "of this set, untouched", tuple(cells), reference=True)

@@ -71,12 +71,14 @@ class FeatureStore:
 
     A shard is one line of canonical JSON and then float32 little-endian arrays, and its name is the sha256 of its
     bytes: a damaged shard is noticed, ignored and computed again, and processes that write at the same time cannot
-    disturb each other. Any file may be deleted. ``more`` are folders of the same kind that are only read.
+    disturb each other. Any file may be deleted. ``more`` are folders of the same kind that are only read; with
+    ``adopt`` what is found in them is kept in ``folder`` too.
     """
 
-    def __init__(self, folder: Path, more: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, more: Sequence[Path] = (), *, adopt: bool = False) -> None:
         self.folder = folder
         self._folders = (folder, *more)
+        self._adopt = adopt
         self._seen: set[Path] = set()
         self._bad: set[Path] = set()
         self._places: dict[str, dict[str, list[tuple[_Shard, int]]]] = {}
@@ -103,6 +105,8 @@ class FeatureStore:
                         sources.append(place[1])
                         targets.append(row)
             if not wanted:
+                if self._adopt:
+                    self._adopt_rows(backbone, digests, values, found, progress)
                 return values, found
             for head, sources, targets in wanted.values():
                 arrays = self._read(head, progress)
@@ -110,6 +114,27 @@ class FeatureStore:
                     for output, array in arrays.items():
                         values[output][targets] = array[sources]
                     found[targets] = True
+
+    def _adopt_rows(
+        self,
+        backbone: Backbone,
+        digests: Sequence[str],
+        values: Mapping[str, Features],
+        found: NDArray[np.bool_],
+        progress: Progress,
+    ) -> None:
+        places = self._places[backbone.fingerprint]
+        own = self.folder / backbone.fingerprint
+        foreign = {
+            digest: row
+            for row, digest in enumerate(digests)
+            if found[row] and not any(s.path.parent == own and s.path not in self._bad for s, _ in places[digest])
+        }
+        rows = list(foreign.values())
+        for start in range(0, len(rows), PACK_IMAGES):
+            part = rows[start : start + PACK_IMAGES]
+            arrays = {output: array[part] for output, array in values.items()}
+            self.write(backbone, [digests[row] for row in part], arrays, progress=progress)
 
     def write(
         self, backbone: Backbone, digests: Sequence[str], values: Mapping[str, Features], *, progress: Progress

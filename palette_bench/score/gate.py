@@ -1,25 +1,34 @@
 """The gate: every prediction is there, decodes and has the right size, or nothing is scored.
 
-It also composites: for tasks with a hole, what is scored has the reference's pixels outside of it.
+It also composites: for tasks with a hole, what is scored has the reference's pixels outside of it. And while it has
+prediction and reference before it, it compares their pixels. What it found of a file is kept by the digest of the
+file's bytes, so that a file is decoded again only if it changed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from palette_bench.common.canonical import fingerprint, pixel_digest
+from palette_bench.common.canonical import bytes_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem
+from palette_bench.common.home import features_folder
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
+from palette_bench.prepare import canary
 from palette_bench.prepare.decode import BadImageError, Conversion
 from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import FrozenItem, FrozenSet, Holes
 from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import Task
+from palette_bench.score.kept_rows import KeptRows
+from palette_bench.score.metrics import similarity
+from palette_bench.score.parts import WHOLE, Part
 from palette_bench.score.predictions import Predictions, locate
+from palette_bench.score.recipes import PIXELS, named
 
 CHUNK = 64
 WORTH_A_PROCESS = 64 * 1024 * 1024
@@ -32,25 +41,49 @@ class Checked:
     """One prediction that passed: digests of its own pixels and of what is scored, and what was noticed.
 
     ``known_change`` is the mean absolute difference to the reference outside the hole, in grey levels of 0..255, before
-    compositing; None where nothing is hidden.
+    compositing, and ``hole_share`` the hole's share of the image; both None where nothing is hidden. ``psnr`` (dB) and
+    ``ssim`` compare what is scored with the reference; None for all samples but the first, and where the image is
+    smaller than SSIM's window.
     """
 
     index: int
+    sample: int
     own_digest: str
     scored_digest: str
     known_change: float | None
+    hole_share: float | None
+    psnr: float | None
+    ssim: float | None
     lossy: bool
     conversions: tuple[Conversion, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """Predictions that passed the gate, in item order (the first sample of each item)."""
+class Examined:
+    """What the gate found of one part of the predictions: what passed, in order of item and sample, and all faults."""
 
-    predictions: Predictions
+    samples: int
     rows: tuple[Checked, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Predictions that passed the gate: the samples of each item, by item, in protocol order."""
+
+    items: Mapping[int, tuple[Checked, ...]]
     digest: str
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def rows(self) -> list[Checked]:
+        """The first sample of each item, in protocol order."""
+        return [samples[0] for samples in self.items.values()]
+
+    @property
+    def samples(self) -> int:
+        """Samples an item."""
+        return max(map(len, self.items.values()), default=1)
 
     @property
     def known_change(self) -> float | None:
@@ -64,15 +97,18 @@ class _State:
     opened: FrozenSet
     holes: Holes
     predictions: Predictions
+    kept: Mapping[str, Mapping[str, object]]
 
 
 _state: _State | None = None
 
 
-def _prepare_worker(folder: Path, task: str, predictions: Predictions) -> None:
+def _prepare_worker(
+    folder: Path, task: str, predictions: Predictions, kept: Mapping[str, Mapping[str, object]]
+) -> None:
     global _state
     opened = FrozenSet(folder)
-    _state = _State(opened, opened.holes(opened.task(task)), predictions)
+    _state = _State(opened, opened.holes(opened.task(task)), predictions, kept)
 
 
 def scored_image(
@@ -89,76 +125,153 @@ def scored_image(
     return combined, float(difference.mean()) if difference.size else 0.0
 
 
-def _check_chunk(indices: Sequence[int]) -> tuple[int, list[Checked], list[str], list[Problem]]:
+@dataclass(slots=True)
+class _Chunk:
+    """What a worker returns: items looked at, rows that passed, those of them that are new by their key, faults."""
+
+    count: int
+    rows: list[Checked] = field(default_factory=list)
+    fresh: dict[str, dict[str, object]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def _check_chunk(indices: Sequence[int]) -> _Chunk:
     if _state is None:
         raise RuntimeError("the worker was not prepared")
-    opened, predictions = _state.opened, _state.predictions
-    rows: list[Checked] = []
-    others: list[str] = []
-    problems: list[Problem] = []
+    chunk = _Chunk(len(indices))
     for index in indices:
-        for sample in range(predictions.samples):
-            name = predictions.name(index, sample)
-            try:
-                decoded = predictions.read(index, sample)
-            except BadImageError as error:
-                problems.append(Problem("undecodable", name, str(error)))
-                continue
-            except OSError as error:
-                problems.append(Problem("unreadable", name, error.strerror or str(error)))
-                continue
-            height, width = decoded.pixels.shape[:2]
-            if (height, width) != (opened.size, opened.size):
-                problems.append(
-                    Problem("wrong-size", name, f"expected {opened.size}x{opened.size}, found {width}x{height}")
-                )
-                continue
-            refused = REFUSED_MODES.intersection(decoded.conversions)
-            if refused:
-                problems.append(Problem("wrong-mode", name, f"expected 8-bit RGB, found {', '.join(sorted(refused))}"))
-                continue
-            own = pixel_digest(decoded.pixels)
-            if sample > 0:
-                others.append(own)
-                continue
-            try:
-                image, change = scored_image(opened, _state.holes, opened.items[index], decoded.pixels)
-            except PaletteBenchError as error:
-                problems.append(Problem("reference", opened.items[index].id, error.what))
-                continue
-            scored = own if change is None else pixel_digest(image)
-            rows.append(Checked(index, own, scored, change, decoded.lossy, decoded.conversions))
-    return len(indices), rows, others, problems
+        for sample in range(_state.predictions.samples):
+            _check_one(_state, index, sample, chunk)
+    return chunk
 
 
-def admit(opened: FrozenSet, task: Task, where: Path, *, jobs: int, progress: Progress) -> Admitted:
-    """Check all predictions of a task. Raises InputError with every fault found, in names and in content."""
+def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
+    opened, predictions = state.opened, state.predictions
+    name, item = predictions.name(index, sample), opened.items[index]
+    try:
+        data = predictions.read(index, sample)
+        key = f"{item.id}:{'first' if sample == 0 else 'other'}:{bytes_digest(data)}"
+        if (found := state.kept.get(key)) is not None:
+            chunk.rows.append(replace(checked_from_json(found), index=index, sample=sample))
+            return
+        decoded = predictions.decode(data)
+    except BadImageError as error:
+        chunk.problems.append(Problem("undecodable", name, str(error)))
+        return
+    except OSError as error:
+        chunk.problems.append(Problem("unreadable", name, error.strerror or str(error)))
+        return
+    height, width = decoded.pixels.shape[:2]
+    if (height, width) != (opened.size, opened.size):
+        text = f"expected {opened.size}x{opened.size}, found {width}x{height}"
+        chunk.problems.append(Problem("wrong-size", name, text))
+        return
+    refused = REFUSED_MODES.intersection(decoded.conversions)
+    if refused:
+        text = f"expected 8-bit RGB, found {', '.join(sorted(refused))}"
+        chunk.problems.append(Problem("wrong-mode", name, text))
+        return
+    own = pixel_digest(decoded.pixels)
+    try:
+        hole = state.holes.of(item)
+        image, change = scored_image(opened, state.holes, item, decoded.pixels)
+        compare = sample == 0 and opened.size >= similarity.WINDOW
+        reference = opened.reference(item) if compare else None
+    except PaletteBenchError as error:
+        chunk.problems.append(Problem("reference", item.id, error.what))
+        return
+    row = Checked(
+        index=index,
+        sample=sample,
+        own_digest=own,
+        scored_digest=own if change is None else pixel_digest(image),
+        known_change=change,
+        hole_share=None if hole is None else float(hole.mean()),
+        psnr=None if reference is None else similarity.psnr(image, reference),
+        ssim=None if reference is None else _ssim(image, reference),
+        lossy=decoded.lossy,
+        conversions=decoded.conversions,
+    )
+    chunk.rows.append(row)
+    chunk.fresh[key] = asdict(row)
+
+
+def _ssim(image: ImageU8, reference: ImageU8) -> float:
+    maps = [similarity.ImageMaps.of(side, scales=1) for side in (image, reference)]
+    return similarity.ssim(maps[0], maps[1])
+
+
+def checked_from_json(found: Mapping[str, object]) -> Checked:
+    """A row as ``dataclasses.asdict`` and JSON leave it."""
+    values: dict[str, Any] = dict(found)
+    values["conversions"] = tuple(Conversion(name) for name in values["conversions"])
+    return Checked(**values)
+
+
+def _kept_rows(opened: FrozenSet, task: Task) -> KeptRows:
+    """What was found of files before, under everything that can move it."""
+    depends = [
+        "gate 1",
+        opened.data_digest,
+        opened.task_fingerprint(task),
+        opened.task_entries[task.name]["masks_sha256"],
+        canary.software(),
+        [named(name).fingerprint(PIXELS) for name in ("psnr-rgb", "ssim-gauss11-rgb")],
+    ]
+    return KeptRows(features_folder() / f"gate-{fingerprint(depends)}")
+
+
+def examine(
+    opened: FrozenSet, task: Task, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
+) -> Examined:
+    """Look at the predictions of a part of the items; faults in the names of all files are found in any case."""
     predictions, problems = locate(where, opened)
     present = range(opened.count) if predictions.array is not None else [*predictions.files]
     whole = [i for i in present if predictions.array is not None or len(predictions.files[i]) == predictions.samples]
+    mine = set(part.of(range(opened.count)))
+    whole = [index for index in whole if index in mine]
+    store = _kept_rows(opened, task)
+    kept = store.load(progress)
     chunks = [whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK)]
     rows: list[Checked] = []
-    others: list[str] = []
+    fresh: dict[str, dict[str, object]] = {}
     work = len(whole) * opened.size**2 * predictions.samples
-    prepare = partial(_prepare_worker, opened.folder, task.name, predictions)
+    prepare = partial(_prepare_worker, opened.folder, task.name, predictions, kept)
     with progress.task("checking predictions", len(whole), "images") as shown:
         processes = jobs if work > WORTH_A_PROCESS and predictions.array is None else 1
-        for count, good, more, bad in map_unordered(_check_chunk, chunks, processes=processes, prepare=prepare):
-            rows += good
-            others += more
-            problems += bad
-            shown.advance(count)
+        for done in map_unordered(_check_chunk, chunks, processes=processes, prepare=prepare):
+            rows += done.rows
+            fresh |= done.fresh
+            problems += done.problems
+            shown.advance(done.count)
+    store.add(fresh, progress)
+    rows.sort(key=lambda row: (row.index, row.sample))
+    return Examined(predictions.samples, tuple(rows), tuple(problems))
+
+
+def admit(opened: FrozenSet, where: str | Path, parts: Sequence[Examined]) -> Admitted:
+    """The predictions of a task, from the parts they were examined in; all of them, or those of one part.
+
+    Raises InputError with every fault found, in names and in content.
+    """
+    problems = {(p.kind, p.where, p.detail): p for part in parts for p in part.problems}
     if problems:
         raise InputError(
             f"{len(problems)} faults in the predictions: nothing was scored",
             where=where,
             expected=f"a {opened.size}x{opened.size} RGB image for each of the {opened.count} items of {opened.set_id}",
-            problems=sorted(problems, key=lambda p: (p.kind, p.where)),
+            problems=[problems[key] for key in sorted(problems)],
             next_step="complete the folder and run the command again; palette-bench export writes the list of ids",
         )
-    rows.sort(key=lambda row: row.index)
-    digest = fingerprint([[opened.items[row.index].id, row.own_digest] for row in rows] + sorted(others))
-    return Admitted(predictions, tuple(rows), digest, tuple(_warnings(rows)))
+    items: dict[int, list[Checked]] = {}
+    for row in sorted((row for part in parts for row in part.rows), key=lambda row: (row.index, row.sample)):
+        items.setdefault(row.index, []).append(row)
+    pairs = [[opened.items[index].id, samples[0].own_digest] for index, samples in items.items()]
+    others = sorted(row.own_digest for samples in items.values() for row in samples[1:])
+    rows = [samples[0] for samples in items.values()]
+    return Admitted(
+        {index: tuple(samples) for index, samples in items.items()}, fingerprint(pairs + others), tuple(_warnings(rows))
+    )
 
 
 def _warnings(rows: Sequence[Checked]) -> list[str]:

@@ -40,11 +40,17 @@ class Predictions:
         """Samples an item."""
         return 1 if self.array is not None else len(next(iter(self.files.values()), ()))
 
-    def read(self, index: int, sample: int) -> DecodedImage:
-        """One prediction, decoded. Raises BadImageError or OSError."""
+    def read(self, index: int, sample: int) -> bytes:
+        """The bytes of one prediction: its file, or its pixels where there is an array. Raises OSError."""
         if self.array is not None:
-            return DecodedImage(self.array[index], (), "NPZ", False)
-        return decode((self.where / self.files[index][sample]).read_bytes())
+            return bytes(self.array[index].tobytes())
+        return (self.where / self.files[index][sample]).read_bytes()
+
+    def decode(self, data: bytes) -> DecodedImage:
+        """A prediction from its bytes. Raises BadImageError."""
+        if self.array is not None:
+            return DecodedImage(np.frombuffer(data, np.uint8).reshape(self.array.shape[1:]), (), "NPZ", False)
+        return decode(data)
 
     def name(self, index: int, sample: int) -> str:
         """What to call one prediction in a message."""

@@ -1,24 +1,26 @@
 """The result record: one score with everything needed to know what it is comparable with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.files import write_bytes, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD_FILE = "result.json"
 ITEMS_FILE = "items.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricValue:
-    """One recipe's number, and the same recipe on the untouched references.
+    """One recipe's number with its error, and the same recipe on the untouched references.
 
-    ``fingerprint`` covers recipe, network, weights and, for FID, the reference set. ``canonical`` is False when the
-    weights are not the published ones.
+    ``low`` to ``high`` is the 95 % interval, of the expectation at this number of images; it and ``standard_error`` are
+    None where there is none. ``details`` is what else is known of the number. ``reference_value`` is None where the
+    references' own number says nothing. ``fingerprint`` covers recipe, network, weights and, for FID, the reference
+    set. ``canonical`` is False when the weights are not the published ones.
     """
 
     recipe: str
@@ -27,12 +29,16 @@ class MetricValue:
     lower_is_better: bool
     headline: bool
     value: float
-    reference_value: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    reference_value: float | None
     fingerprint: str
     backbone: str
     weights_sha256: str
     canonical: bool
     signature: str
+    details: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the record file."""
@@ -42,6 +48,9 @@ class MetricValue:
             "direction": "lower" if self.lower_is_better else "higher",
             "headline": self.headline,
             "value": self.value,
+            "standard_error": self.standard_error,
+            "interval": None if self.low is None else [self.low, self.high],
+            "details": dict(self.details),
             "reference_value": self.reference_value,
             "fingerprint": self.fingerprint,
             "backbone": self.backbone,
@@ -80,8 +89,48 @@ class ScoredReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupValue:
+    """A recipe's number on some items of the set."""
+
+    value: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the record file."""
+        return {
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "interval": None if self.low is None else [self.low, self.high],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRecord:
+    """What some items of the set score: a class, a list of categories, a band of hole size."""
+
+    grouping: str
+    name: str
+    count: int
+    metrics: Mapping[str, GroupValue]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the record file."""
+        return {
+            "grouping": self.grouping,
+            "name": self.name,
+            "count": self.count,
+            "metrics": {name: value.as_json() for name, value in self.metrics.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRecord:
-    """One score. ``refused`` says why a recipe has no number; ``incomparable`` why the record compares with nothing."""
+    """One score. ``refused`` says why a recipe has no number; ``incomparable`` why the record compares with nothing.
+
+    ``histogram`` is that of pairwise MS-SSIM where there are several samples an item: counts in equal bins of 0 to 1.
+    """
 
     name: str
     scored: ScoredSet
@@ -95,6 +144,8 @@ class ResultRecord:
     warnings: tuple[str, ...]
     incomparable: tuple[str, ...]
     environment: Mapping[str, str]
+    groups: tuple[GroupRecord, ...] = ()
+    histogram: tuple[int, ...] | None = None
 
     @property
     def result_id(self) -> str:
@@ -142,6 +193,8 @@ class ResultRecord:
             "predictions": {"digest": self.predictions_digest, "samples": self.samples, "lossy": self.lossy},
             "known_region_change": self.known_change,
             "metrics": {name: metric.as_json() for name, metric in self.metrics.items()},
+            "groups": [group.as_json() for group in self.groups],
+            "ms_ssim_histogram": None if self.histogram is None else list(self.histogram),
             "refused": dict(self.refused),
             "warnings": list(self.warnings),
             "comparable": not self.incomparable,

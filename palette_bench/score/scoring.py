@@ -1,8 +1,13 @@
-"""Scoring: the gate, one pass through the networks, all recipes, one record."""
+"""Scoring: the gate, one pass through the networks, all recipes, one record.
 
+The work can be divided: `score_part` does a part and `merge` joins parts; under torchrun each rank does one and the
+first joins them. However it was divided, the record is the same.
+"""
+
+import importlib.util
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -10,40 +15,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.canonical import fingerprint
-from palette_bench.common.home import features_folder
+from palette_bench.common.errors import UsageError, VerificationError
+from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.progress import Progress
 from palette_bench.prepare import canary
-from palette_bench.prepare.frozen import FrozenSet, Holes
+from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.sources.labels import WNID
 from palette_bench.protocol.definition import Family, GeometryName, Status
 from palette_bench.protocol.tasks import Task
-from palette_bench.score import statistics
+from palette_bench.score import groups, ranks, shards, statistics
 from palette_bench.score.backbones import weights
-from palette_bench.score.backbones.base import LoadedBackbone, load, spec_named
-from palette_bench.score.features import FeatureStore, PixelItem, extract
-from palette_bench.score.gate import Admitted, admit, scored_image
-from palette_bench.score.metrics.accuracy import Accuracy, accuracy
-from palette_bench.score.metrics.frechet import Moments, frechet_distance
-from palette_bench.score.metrics.inception_score import PEER_SEED, inception_score
-from palette_bench.score.metrics.perceptual import Power, perceptual_distance
-from palette_bench.score.recipes import Direction, Metric, Recipe, Reference, for_protocol
-from palette_bench.score.record import MetricValue, ResultRecord, ScoredReference, ScoredSet, signature
+from palette_bench.score.backbones.base import Backend, load, spec_named
+from palette_bench.score.diversity import Lpips
+from palette_bench.score.features import FeatureStore
+from palette_bench.score.gate import Admitted, admit, examine
+from palette_bench.score.groups import Group, Grouping
+from palette_bench.score.kept_rows import KeptRows
+from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
+from palette_bench.score.metrics.similarity import WINDOW, histogram, scales_that_fit
+from palette_bench.score.numbers import PER_ITEM, Inputs, Number, Numbers, compute, needs_statistics, of_references
+from palette_bench.score.parts import Part
+from palette_bench.score.predictions import locate
+from palette_bench.score.recipes import LPIPS, PIXELS, Direction, Metric, Recipe, Reference, for_protocol, named
+from palette_bench.score.record import (
+    GroupRecord,
+    GroupValue,
+    MetricValue,
+    ResultRecord,
+    ScoredReference,
+    ScoredSet,
+    signature,
+)
 from palette_bench.score.statistics import ReferenceStatistics
 
 EVAL_SET = "eval-set"
 FEWEST_IMAGES = 2
-
-Outputs = Mapping[str, Mapping[str, NDArray[np.float32]]]
-"""Backbone -> output -> [N, width], rows in item order."""
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to score. ``reference`` names FID's reference set (None: the set's own; ``eval-set``: another recipe)."""
+    """How to score.
+
+    ``reference`` names FID's reference set (None: the set's own; ``eval-set``: another recipe). ``also`` are recipes
+    besides the usual ones, ``all`` for every one. ``by`` and ``categories`` ask for the numbers of groups.
+    """
 
     reference: str | None = None
+    also: tuple[str, ...] = ()
+    by: tuple[Grouping, ...] = ()
+    categories: tuple[Path, ...] = ()
     allow_other_weights: bool = False
     device: str = "cpu"
+    backend: Backend = Backend.AUTO
+    bfloat16: bool = False
     batch_size: int | None = None
     jobs: int = 1
 
@@ -57,16 +82,45 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbers:
-    """Values of recipes on one set of images, and what is known of each item."""
+class _Network:
+    """What a recipe's number was computed with, as the record names it."""
 
-    values: dict[str, float]
-    columns: dict[str, NDArray[np.float64]]
-    named: Accuracy | None
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    canonical: bool
+
+
+@dataclass(slots=True)
+class _Run:
+    """Everything that is settled before a prediction is decoded."""
+
+    opened: FrozenSet
+    task: Task
+    task_fingerprint: str
+    options: Options
+    labels: NDArray[np.int64] | str
+    recipes: list[Recipe]
+    refused: dict[str, str]
+    reference: str | None
+    networks: dict[str, _Network]
+    engine: Engine
+
+    def identity(self) -> dict[str, object]:
+        """What two parts must agree in to be parts of one score."""
+        return {
+            "set": self.opened.set_id,
+            "set_fingerprint": self.opened.fingerprint,
+            "data_digest": self.opened.data_digest,
+            "task": self.task.name,
+            "task_fingerprint": self.task_fingerprint,
+            "recipes": {r.name: r.fingerprint(self.networks[r.backbone].fingerprint) for r in self.recipes},
+            "reference": self.reference,
+        }
 
 
 def recipes_of(opened: FrozenSet) -> tuple[Recipe, ...]:
-    """The recipes a set is scored with."""
+    """All recipes for a set, those on request included."""
     return for_protocol(Family.IMAGENET.value if opened.family is Family.FOLDER else opened.family.value)
 
 
@@ -89,238 +143,360 @@ def network_labels(opened: FrozenSet) -> NDArray[np.int64] | str:
     return np.array([item.label for item in opened.items], dtype=np.int64)
 
 
-def score(opened: FrozenSet, task: Task, where: Path, name: str, options: Options, *, progress: Progress) -> Scored:
-    """Score the predictions at ``where``.
+def score(
+    opened: FrozenSet, task: Task, where: Path, name: str, options: Options, *, progress: Progress
+) -> Scored | None:
+    """Score the predictions at ``where``; under torchrun every rank does its part, and all but the first return None.
 
     Raises InputError from the gate with every fault, and for weights or statistics that cannot be used.
     """
+    group = ranks.of_this_process()
+    predictions, _ = locate(where, opened)
+    store = FeatureStore(features_folder())
+    run = _begin(opened, task, options, store, samples=predictions.samples, progress=progress)
+    pixels = ScoredPixels(opened, task, predictions)
+    with group.joined():
+        mine = examine(opened, task, where, jobs=options.jobs, progress=progress, part=group.part)
+        examined = group.gathered(mine)
+        if not group.first and any(part.problems for part in examined):
+            return None
+        admitted = admit(opened, where, examined)
+        if not group.part.whole:
+            measure(run.engine, pixels, admitted, run.recipes, group.part.of(range(opened.count)))
+            group.wait()
+            if not group.first:
+                return None
+    return _finish(run, pixels, admitted, name)
+
+
+def score_part(
+    opened: FrozenSet, task: Task, where: Path, part: Part, folder: Path, options: Options, *, progress: Progress
+) -> None:
+    """Do one part of a score, and leave in ``folder`` what `merge` needs of it; interrupted, it continues."""
+    predictions, _ = locate(where, opened)
+    store = FeatureStore(folder / shards.FEATURES, [features_folder()], adopt=True)
+    run = _begin(opened, task, options, store, samples=predictions.samples, progress=progress)
+    examined = examine(opened, task, where, jobs=options.jobs, progress=progress, part=part)
+    admitted = admit(opened, where, [examined])
+    measure(run.engine, ScoredPixels(opened, task, predictions), admitted, run.recipes, part.of(range(opened.count)))
+    shards.write(folder, part, run.identity(), examined)
+
+
+def merge(folders: Sequence[Path], name: str, options: Options, *, progress: Progress) -> Scored:
+    """The record of a score that was done in parts, equal to that of a score in one piece.
+
+    Of ``options`` only what cannot move a number counts, and the groups. Raises InputError for parts that are missing,
+    doubled, damaged or of different scores.
+    """
+    parts = shards.read(folders)
+    opened = open_set(str(parts.identity["set"]))
+    task = opened.task(str(parts.identity["task"]))
+    recipes, reference = parts.identity["recipes"], parts.identity["reference"]
+    options = replace(
+        options,
+        reference=EVAL_SET if reference is None else str(reference),
+        also=tuple(recipes) if isinstance(recipes, dict) else (),
+    )
+    store = FeatureStore(features_folder(), [folder / shards.FEATURES for folder in folders], adopt=True)
+    run = _begin(opened, task, options, store, samples=parts.examined[0].samples, progress=progress)
+    shards.check(parts, run.identity())
+    admitted = admit(opened, folders[0].parent, parts.examined)
+    return _finish(run, ScoredPixels(opened, task, None), admitted, name)
+
+
+def _begin(
+    opened: FrozenSet, task: Task, options: Options, store: FeatureStore, *, samples: int, progress: Progress
+) -> _Run:
     canary.check(GeometryName(opened.geometry))
     task_fingerprint = opened.task_fingerprint(task)
     labels = network_labels(opened)
-    wanted, refused = _wanted(opened, labels, options)
+    recipes, refused = _wanted(opened, labels, options, samples)
     reference = None if options.reference == EVAL_SET else statistics.reference_name(opened, options.reference)
-    networks = list(dict.fromkeys(recipe.backbone for recipe in wanted))
-    files = [file for network in networks if (file := spec_named(network).weights) is not None]
-    weights.require(files, allow_other=options.allow_other_weights)
+    names = [n for n in dict.fromkeys(recipe.backbone for recipe in recipes) if n not in (PIXELS, LPIPS)]
+    files = [file for name in names if (file := spec_named(name).weights) is not None]
+    weights.require(list(dict.fromkeys(files)), allow_other=options.allow_other_weights)
     backbones = [
-        load(backbone, device=options.device, allow_other_weights=options.allow_other_weights) for backbone in networks
+        load(
+            name,
+            device=options.device,
+            allow_other_weights=options.allow_other_weights,
+            backend=options.backend,
+            bfloat16=options.bfloat16,
+        )
+        for name in names
     ]
-    by_name = {backbone.name: backbone for backbone in backbones}
-    store = FeatureStore(features_folder())
-
-    admitted = admit(opened, task, where, jobs=options.jobs, progress=progress)
-    kept = _statistics(opened, reference, wanted, by_name, store, options, progress=progress)
-    if kept is None:
-        for recipe in [r for r in wanted if _needs_statistics(r)]:
-            refused[recipe.name] = (
-                f"the statistics of FID's reference set {reference} are not computed yet: run palette-bench "
-                f"statistics {opened.set_id} --source DIR, or ask for another recipe with --reference eval-set"
-            )
-        wanted = [r for r in wanted if not _needs_statistics(r)]
-
-    predicted = extract(
-        _prediction_items(opened, task, admitted), backbones, store, batch_size=options.batch_size, progress=progress
+    networks = {b.name: _Network(b.name, b.fingerprint, b.weights_sha256, b.canonical) for b in backbones}
+    networks[PIXELS] = _Network(PIXELS, PIXELS, "", True)
+    lpips = None
+    if any(recipe.backbone == LPIPS for recipe in recipes):
+        located = weights.locate(weights.named("alexnet"), allow_other=options.allow_other_weights)
+        lpips = Lpips(located.path, located.sha256, located.canonical)
+        networks[LPIPS] = _Network(LPIPS, lpips.fingerprint, lpips.sha256, lpips.canonical)
+    engine = Engine(
+        backbones=backbones,
+        store=store,
+        device=options.device,
+        batch_size=options.batch_size,
+        jobs=options.jobs,
+        progress=progress,
+        lpips=lpips,
     )
-    references = extract(_reference_items(opened), backbones, store, batch_size=options.batch_size, progress=progress)
-    numbers = _compute(wanted, predicted, references, labels, kept)
-    ideal = _compute(wanted, references, references, labels, kept)
-
-    scored_set = _scored_set(opened, task, task_fingerprint)
-    metrics = {
-        recipe.name: _metric(recipe, by_name[recipe.backbone], numbers, ideal, scored_set, kept) for recipe in wanted
-    }
-    other = [backbone.name for backbone in backbones if not backbone.canonical]
-    incomparable = [f"the weights of {backbone} are not the published ones" for backbone in other]
-    record = ResultRecord(
-        name=name,
-        scored=scored_set,
-        reference=None
-        if kept is None
-        else ScoredReference(
-            name=kept.reference,
-            fingerprint=kept.reference_fingerprint,
-            data_digest=kept.data_digest,
-            count=kept.moments.count,
-        ),
-        predictions_digest=admitted.digest,
-        samples=admitted.predictions.samples,
-        lossy=sum(row.lossy for row in admitted.rows),
-        known_change=admitted.known_change,
-        metrics=metrics,
-        refused=refused,
-        warnings=(*admitted.warnings, *_status_warnings(opened)),
-        incomparable=tuple(incomparable),
-        environment=_environment(options),
-    )
-    return Scored(record, _items_csv(opened, admitted, numbers))
-
-
-def _needs_statistics(recipe: Recipe) -> bool:
-    return recipe.metric is Metric.FRECHET and recipe.parameters["reference"] == Reference.REFERENCE_SET.value
+    return _Run(opened, task, task_fingerprint, options, labels, recipes, refused, reference, networks, engine)
 
 
 def _wanted(
-    opened: FrozenSet, labels: NDArray[np.int64] | str, options: Options
+    opened: FrozenSet, labels: NDArray[np.int64] | str, options: Options, samples: int
 ) -> tuple[list[Recipe], dict[str, str]]:
+    """The recipes to compute, in the order of the table, and why others of the usual ones are not."""
+    known = recipes_of(opened)
+    asked = {name for name in options.also if name != ALL}
+    for name in asked:
+        if named(name) not in known:
+            raise UsageError(
+                f"recipe {name} does not fit this set", where=opened.set_id, expected=", ".join(r.name for r in known)
+            )
+    everything = ALL in options.also
+    grouped = bool(options.categories) or Grouping.CLASS in options.by
     wanted: list[Recipe] = []
     refused: dict[str, str] = {}
-    for recipe in recipes_of(opened):
-        least = FEWEST_IMAGES if recipe.metric is Metric.FRECHET else int(recipe.parameters.get("splits", 1))
-        if recipe.metric is Metric.ACCURACY and isinstance(labels, str):
-            refused[recipe.name] = labels
-        elif recipe.metric is Metric.FRECHET and _needs_statistics(recipe) == (options.reference == EVAL_SET):
-            continue
-        elif opened.count < least:
-            refused[recipe.name] = f"it needs at least {least} images, and the set has {opened.count}"
+    for recipe in known:
+        chosen = recipe.name in asked
+        if not chosen:
+            if recipe.on_request and not everything:
+                continue
+            if recipe.metric is Metric.DIVERSITY and samples < 2:
+                continue
+            if recipe.metric is Metric.FRECHET and not recipe.on_request and not everything:
+                of_evaluation_set = not needs_statistics(recipe)
+                if of_evaluation_set != (options.reference == EVAL_SET) and not (of_evaluation_set and grouped):
+                    continue
+        if (reason := _impossible(recipe, opened, labels, samples)) is not None:
+            refused[recipe.name] = reason
         else:
             wanted.append(recipe)
     return wanted, refused
 
 
-def _statistics(
-    opened: FrozenSet,
-    reference: str | None,
-    wanted: Sequence[Recipe],
-    backbones: Mapping[str, LoadedBackbone],
-    store: FeatureStore,
-    options: Options,
-    *,
-    progress: Progress,
-) -> ReferenceStatistics | None:
-    needing = [recipe for recipe in wanted if _needs_statistics(recipe)]
-    if reference is None or not needing:
-        return None
-    recipe = needing[0]
-    backbone = backbones[recipe.backbone]
-    kept = statistics.load(opened, reference, backbone.fingerprint, recipe.output)
-    if kept is None and opened.family is Family.SCENES32:
-        # Drawn images need no source, so nobody has to be asked.
-        kept, _ = statistics.compute(
-            opened,
-            reference,
-            backbone,
-            recipe.output,
-            source=None,
-            labels=None,
-            store=store,
-            progress=progress,
-            batch_size=options.batch_size,
+def _impossible(recipe: Recipe, opened: FrozenSet, labels: NDArray[np.int64] | str, samples: int) -> str | None:
+    """Why a recipe cannot be computed on a set, or None."""
+    parameters = recipe.parameters
+    least = {
+        Metric.FRECHET: FEWEST_IMAGES,
+        Metric.KERNEL: int(parameters.get("subset_size", FEWEST_IMAGES)),
+        Metric.NEIGHBOURS: int(parameters.get("neighbours", 0)) + 2,
+    }.get(recipe.metric, int(parameters.get("splits", 1)))
+    if opened.count < least:
+        return f"it needs at least {least} images, and the set has {opened.count}"
+    if recipe.metric is Metric.ACCURACY and isinstance(labels, str):
+        return labels
+    if recipe.metric is Metric.SIMILARITY and opened.size < WINDOW:
+        return f"images of {opened.size} pixels are smaller than its window of {WINDOW}"
+    if recipe.metric is Metric.DIVERSITY:
+        if samples < 2:
+            return "it needs at least two samples an item"
+        if "scales" in parameters and scales_that_fit(opened.size, opened.size) < int(parameters["scales"]):
+            return f"images of {opened.size} pixels are too small for {parameters['scales']} scales"
+        if recipe.backbone == LPIPS and importlib.util.find_spec("lpips") is None:
+            return "it needs the extra: pip install 'palette-bench[lpips]'"
+    return None
+
+
+def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> Scored:
+    """From predictions that passed the gate to the record."""
+    opened = run.opened
+    kept = _statistics(run)
+    for recipe in [r for r in run.recipes if needs_statistics(r) and r.name not in kept]:
+        run.recipes.remove(recipe)
+        run.refused[recipe.name] = (
+            f"the statistics of FID's reference set {run.reference} are not computed yet: run palette-bench "
+            f"statistics {opened.set_id} --source DIR{_for_recipe(recipe)}, or ask for another recipe with --reference "
+            "eval-set"
         )
-    return kept
+    measured = measure(run.engine, pixels, admitted, run.recipes, range(opened.count))
+    inputs = Inputs(
+        predicted=measured.predicted,
+        references=measured.references,
+        labels=run.labels,
+        statistics=kept,
+        pixels=pixel_columns(admitted.rows),
+        diversity=measured.diversity,
+    )
+    numbers = compute(run.recipes, inputs)
+    ideal = _reference_values(run, inputs)
+    scored_set = _scored_set(run)
+    metrics = {
+        recipe.name: _metric(run, recipe, numbers.values[recipe.name], ideal, scored_set, kept)
+        for recipe in run.recipes
+    }
+    of_reference = next(iter(kept.values()), None)
+    return Scored(
+        ResultRecord(
+            name=name,
+            scored=scored_set,
+            reference=None if of_reference is None else _scored_reference(of_reference),
+            predictions_digest=admitted.digest,
+            samples=admitted.samples,
+            lossy=sum(row.lossy for row in admitted.rows),
+            known_change=admitted.known_change,
+            metrics=metrics,
+            refused=run.refused,
+            warnings=(*admitted.warnings, *_status_warnings(opened), *_clamped_warnings(numbers)),
+            incomparable=tuple(
+                f"the weights of {network.name} are not the published ones"
+                for network in run.networks.values()
+                if not network.canonical
+            ),
+            environment=_environment(run),
+            groups=tuple(_groups(run, admitted, inputs)),
+            histogram=histogram(measured.diversity["ms_ssim"].values.ravel()).counts
+            if "ms_ssim" in measured.diversity
+            else None,
+        ),
+        _items_csv(opened, admitted, numbers),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _PredictionLoader:
-    opened: FrozenSet
-    task: Task
-    admitted: Admitted
-    holes: Holes
-    index: int
-
-    def __call__(self) -> NDArray[np.uint8]:
-        decoded = self.admitted.predictions.read(self.index, 0)
-        item = self.opened.items[self.index]
-        image, _ = scored_image(self.opened, self.holes, item, decoded.pixels)
-        return image
+def _for_recipe(recipe: Recipe) -> str:
+    return f" --recipe {recipe.name}" if recipe.on_request else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _ReferenceLoader:
-    opened: FrozenSet
-    index: int
+def _statistics(run: _Run) -> dict[str, ReferenceStatistics]:
+    """The kept statistics by recipe. Raises VerificationError when those of two networks are of other images."""
+    found: dict[str, ReferenceStatistics] = {}
+    by_name = {backbone.name: backbone for backbone in run.engine.backbones}
+    for recipe in run.recipes:
+        if run.reference is None or not needs_statistics(recipe):
+            continue
+        backbone = by_name[recipe.backbone]
+        kept = statistics.load(run.opened, run.reference, backbone.fingerprint, recipe.output)
+        if kept is None and run.opened.family is Family.SCENES32:
+            # Drawn images need no source, so nobody has to be asked.
+            kept, _ = statistics.compute(
+                run.opened,
+                run.reference,
+                backbone,
+                recipe.output,
+                source=None,
+                labels=None,
+                store=run.engine.store,
+                progress=run.engine.progress,
+                batch_size=run.options.batch_size,
+                workers=run.options.jobs,
+            )
+        if kept is not None:
+            found[recipe.name] = kept
+    if len({statistics.data_digest for statistics in found.values()}) > 1:
+        raise VerificationError(
+            "the statistics of FID's reference set are not all of the same images",
+            where=statistics_folder(),
+            expected="one digest of the data",
+            found=", ".join(f"{name} {of.data_digest[:16]}" for name, of in found.items()),
+            next_step=f"compute them again from one source: palette-bench statistics {run.opened.set_id} --source DIR",
+        )
+    return found
 
-    def __call__(self) -> NDArray[np.uint8]:
-        return self.opened.reference(self.opened.items[self.index])
+
+def _reference_values(run: _Run, inputs: Inputs) -> dict[str, float | None]:
+    """What the untouched references score, by recipe; kept, because it is the same for every score of a set."""
+    store = KeptRows(statistics_folder() / f"references-{run.opened.data_digest}")
+    kept = store.load(run.engine.progress)
+    values: dict[str, float | None] = {}
+    fresh: dict[str, dict[str, object]] = {}
+    for recipe in run.recipes:
+        key = _metric_fingerprint(run, recipe, inputs.statistics)
+        if (row := kept.get(key)) is not None:
+            value = row["value"]
+            values[recipe.name] = float(value) if isinstance(value, int | float) else None
+        else:
+            values[recipe.name] = of_references(recipe, inputs)
+            fresh[key] = {"value": values[recipe.name]}
+    store.add(fresh, run.engine.progress)
+    return values
 
 
-def _prediction_items(opened: FrozenSet, task: Task, admitted: Admitted) -> list[PixelItem]:
-    holes = opened.holes(task)
-    return [
-        PixelItem(row.scored_digest, _PredictionLoader(opened, task, admitted, holes, row.index))
-        for row in admitted.rows
-    ]
-
-
-def _reference_items(opened: FrozenSet) -> list[PixelItem]:
-    return [PixelItem(item.reference_digest, _ReferenceLoader(opened, item.index)) for item in opened.items]
-
-
-def _compute(
-    recipes: Sequence[Recipe],
-    images: Outputs,
-    references: Outputs,
-    labels: NDArray[np.int64] | str,
-    kept: ReferenceStatistics | None,
-) -> _Numbers:
-    """Every recipe's value on ``images``; features are float32, everything from here on is float64."""
-    values: dict[str, float] = {}
-    columns: dict[str, NDArray[np.float64]] = {}
-    named: Accuracy | None = None
-    for recipe in recipes:
-        features = images[recipe.backbone][recipe.output]
-        of_references = references[recipe.backbone][recipe.output]
-        match recipe.metric:
-            case Metric.FRECHET:
-                other: Moments | NDArray[np.float32] = of_references
-                if _needs_statistics(recipe):
-                    if kept is None:
-                        raise ValueError(f"{recipe.name} needs statistics")
-                    other = kept.moments
-                values[recipe.name] = frechet_distance(features, other).value
-            case Metric.INCEPTION_SCORE:
-                splits = int(recipe.parameters["splits"])
-                seed = PEER_SEED if splits > 1 else None
-                values[recipe.name] = inception_score(features, splits=splits, permutation_seed=seed).value
-            case Metric.ACCURACY:
-                if isinstance(labels, str):
-                    continue
-                named = accuracy(features, labels)
-                values[recipe.name] = named.percent
-            case Metric.PERCEPTUAL:
-                distance = perceptual_distance(features, of_references, power=Power(int(recipe.parameters["power"])))
-                values[recipe.name] = distance.mean
-                columns[recipe.name] = distance.items
-    return _Numbers(values, columns, named)
+def _metric_fingerprint(run: _Run, recipe: Recipe, kept: Mapping[str, ReferenceStatistics]) -> str:
+    of_recipe = recipe.fingerprint(run.networks[recipe.backbone].fingerprint)
+    if recipe.name in kept:
+        of_reference = kept[recipe.name]
+        return fingerprint([of_recipe, of_reference.reference_fingerprint, of_reference.data_digest])
+    if recipe.parameters.get("reference") == Reference.EVALUATION_SET.value:
+        return fingerprint([of_recipe, run.opened.data_digest])
+    return of_recipe
 
 
 def _metric(
+    run: _Run,
     recipe: Recipe,
-    backbone: LoadedBackbone,
-    numbers: _Numbers,
-    ideal: _Numbers,
+    number: Number,
+    ideal: Mapping[str, float | None],
     scored_set: ScoredSet,
-    kept: ReferenceStatistics | None,
+    kept: Mapping[str, ReferenceStatistics],
 ) -> MetricValue:
-    of_recipe = recipe.fingerprint(backbone.fingerprint)
+    network = run.networks[recipe.backbone]
     reference: str | None = None
-    if recipe.metric is Metric.FRECHET:
-        reference = kept.reference if kept is not None and _needs_statistics(recipe) else EVAL_SET
-        against = [kept.reference_fingerprint, kept.data_digest] if kept is not None else [scored_set.data_digest]
-        of_recipe = fingerprint([of_recipe, *against])
+    if recipe.name in kept:
+        reference = kept[recipe.name].reference
+    elif "reference" in recipe.parameters:
+        reference = EVAL_SET
     return MetricValue(
         recipe=recipe.name,
         title=recipe.title,
         unit=recipe.unit,
         lower_is_better=recipe.direction is Direction.LOWER,
         headline=recipe.headline,
-        value=numbers.values[recipe.name],
-        reference_value=ideal.values[recipe.name],
-        fingerprint=of_recipe,
-        backbone=backbone.name,
-        weights_sha256=backbone.weights_sha256,
-        canonical=backbone.canonical,
+        value=number.estimate.value,
+        standard_error=number.estimate.standard_error,
+        low=number.estimate.low,
+        high=number.estimate.high,
+        reference_value=ideal[recipe.name],
+        fingerprint=_metric_fingerprint(run, recipe, kept),
+        backbone=network.name,
+        weights_sha256=network.weights_sha256,
+        canonical=network.canonical,
         signature=signature(
             recipe=recipe.name,
             scored=scored_set,
             reference=reference,
-            backbone=backbone.name,
-            weights_sha256=backbone.weights_sha256,
-            canonical=backbone.canonical,
+            backbone=network.name,
+            weights_sha256=network.weights_sha256,
+            canonical=network.canonical,
         ),
+        details=number.details,
     )
 
 
-def _scored_set(opened: FrozenSet, task: Task, task_fingerprint: str) -> ScoredSet:
+def _groups(run: _Run, admitted: Admitted, inputs: Inputs) -> list[GroupRecord]:
+    """The numbers of the groups that were asked for, and of hole sizes wherever they differ."""
+    found: list[Group] = []
+    if Grouping.CLASS in run.options.by:
+        found += groups.by_class(run.opened)
+    found += [groups.of_categories(run.opened, path) for path in run.options.categories]
+    by_hole = groups.by_hole_size(admitted.rows)
+    if len(by_hole) > 1 or Grouping.HOLE_SIZE in run.options.by:
+        found += by_hole
+    fitting = [r for r in run.recipes if r.metric in PER_ITEM]
+    sets = [r for r in run.recipes if r.metric is Metric.FRECHET and not needs_statistics(r)]
+    records: list[GroupRecord] = []
+    for group in found:
+        recipes = fitting + (sets if len(group.rows) >= FEWEST_IMAGES else [])
+        numbers = compute(recipes, inputs.only(group.rows))
+        values = {
+            name: GroupValue(
+                value=number.estimate.value,
+                standard_error=number.estimate.standard_error,
+                low=number.estimate.low,
+                high=number.estimate.high,
+            )
+            for name, number in numbers.values.items()
+        }
+        records.append(
+            GroupRecord(grouping=group.grouping.value, name=group.name, count=len(group.rows), metrics=values)
+        )
+    return records
+
+
+def _scored_set(run: _Run) -> ScoredSet:
+    opened = run.opened
     return ScoredSet(
         set_id=opened.set_id,
         name=opened.name,
@@ -332,8 +508,17 @@ def _scored_set(opened: FrozenSet, task: Task, task_fingerprint: str) -> ScoredS
         count=opened.count,
         size=opened.size,
         geometry=opened.geometry,
-        task=task.name,
-        task_fingerprint=task_fingerprint,
+        task=run.task.name,
+        task_fingerprint=run.task_fingerprint,
+    )
+
+
+def _scored_reference(kept: ReferenceStatistics) -> ScoredReference:
+    return ScoredReference(
+        name=kept.reference,
+        fingerprint=kept.reference_fingerprint,
+        data_digest=kept.data_digest,
+        count=kept.moments.count,
     )
 
 
@@ -343,32 +528,41 @@ def _status_warnings(opened: FrozenSet) -> list[str]:
     return []
 
 
-def _environment(options: Options) -> dict[str, str]:
+def _clamped_warnings(numbers: Numbers) -> list[str]:
+    return [
+        f"{share:.1%} of the pairs of {name} are clamped: dissimilar beyond what the metric can tell"
+        for name, number in numbers.values.items()
+        if (share := number.details.get("clamped_share", 0.0)) > 0
+    ]
+
+
+def _environment(run: _Run) -> dict[str, str]:
     packages = ("torch", "torchvision", "torch-fidelity", "scipy")
+    with_onnx = any(backbone.backend is Backend.ONNX for backbone in run.engine.backbones)
     return {
         **canary.software(),
         **{package: metadata.version(package) for package in packages},
+        **{f"backend of {backbone.name}": backbone.backend.value for backbone in run.engine.backbones},
+        **({"onnxruntime": metadata.version("onnxruntime")} if with_onnx else {}),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": options.device,
+        "device": run.options.device,
     }
 
 
-def _items_csv(opened: FrozenSet, admitted: Admitted, numbers: _Numbers) -> str:
+def _items_csv(opened: FrozenSet, admitted: Admitted, numbers: Numbers) -> str:
     """One line an item, in protocol order."""
     import pandas
 
+    rows = admitted.rows
     table: dict[str, object] = {
         "id": [item.id for item in opened.items],
         "label": [item.label for item in opened.items],
-        "prediction_sha256": [row.own_digest for row in admitted.rows],
+        "prediction_sha256": [row.own_digest for row in rows],
     }
     if admitted.known_change is not None:
-        table["known_region_change"] = [row.known_change for row in admitted.rows]
-    if numbers.named is not None:
-        table["top1"] = numbers.named.named
-        table["correct"] = numbers.named.correct.astype(int)
-        table["confidence"] = numbers.named.confidence
+        table["known_region_change"] = [row.known_change for row in rows]
+        table["hole_share"] = [row.hole_share for row in rows]
     table |= numbers.columns
     text: str = pandas.DataFrame(table).to_csv(index=False, lineterminator="\n", float_format="%.9g")
     return text

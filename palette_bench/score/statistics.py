@@ -2,13 +2,15 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from palette_bench.common.canonical import bytes_digest, canonical_json, fingerprint, pixel_digest
+from palette_bench.common.canonical import bytes_digest, canonical_json, file_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import exclusive, write_bytes
 from palette_bench.common.home import statistics_folder
@@ -26,9 +28,14 @@ from palette_bench.prepare.sources.scene_source import SceneSource, open_scenes
 from palette_bench.protocol.definition import Family, Protocol
 from palette_bench.score.backbones.base import Backbone
 from palette_bench.score.features import FeatureStore, PixelItem, extract
+from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics.frechet import Moments, moments
+from palette_bench.score.parts import Part
 
 BLOCK = 512
+IMPORTED = "imported-"
+"""Begins the name of a reference set that is known by its statistics alone."""
+
 OWN_FOLDER = "own-folder"
 MAGIC = b"palette-bench statistics 2\n"
 FEWEST_IMAGES = 2
@@ -55,6 +62,8 @@ def reference_name(opened: FrozenSet, wanted: str | None) -> str:
         known = list(opened.protocol.references)
         default = opened.protocol.default_reference
     name = wanted or default
+    if name is not None and name.startswith(IMPORTED) and list(statistics_folder().glob(f"{name}-*")):
+        return name
     if name is None or name not in known:
         raise UsageError(
             f"set {opened.set_id} has no FID reference of this name",
@@ -66,7 +75,9 @@ def reference_name(opened: FrozenSet, wanted: str | None) -> str:
 
 def _path(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: str) -> Path:
     key = fingerprint([opened.set_id, reference, backbone_fingerprint, output])[:16]
-    if opened.family is not Family.FOLDER:
+    if reference.startswith(IMPORTED):
+        key = fingerprint([reference, backbone_fingerprint, output])[:16]
+    elif opened.family is not Family.FOLDER:
         key = fingerprint([opened.protocol.reference_fingerprint(reference), backbone_fingerprint, output])[:16]
     return statistics_folder() / f"{reference}-{key}.statistics"
 
@@ -142,6 +153,7 @@ def compute(
     store: FeatureStore,
     progress: Progress,
     batch_size: int | None = None,
+    workers: int = 1,
 ) -> tuple[ReferenceStatistics, Path | None]:
     """Compute and keep the statistics of a reference set.
 
@@ -149,39 +161,12 @@ def compute(
     with every bad image of the source.
     """
     protocol = opened.protocol
-    canary.check(protocol.geometry)
-    images, names = _images(protocol, reference, source, labels)
-    if len(names) < FEWEST_IMAGES:
-        raise InputError(
-            "a reference set of FID needs at least two images",
-            where=images.where,
-            expected=f">= {FEWEST_IMAGES}",
-            found=len(names),
-            next_step="check --source",
-        )
-    lock = statistics_folder() / ".locks" / f"{opened.set_id}-{reference}.lock"
+    images, names = _open(protocol, reference, source, labels)
+    lock = statistics_folder() / ".locks" / f"{opened.set_id}-{reference}-{backbone.name}.lock"
     with exclusive(lock, purpose=f"computing statistics of {reference}"):
-        parts = []
-        digests: list[str] = []
-        problems: list[Problem] = []
-        with progress.task(f"statistics of {reference}", len(names), "images") as shown:
-            for start in range(0, len(names), BLOCK):
-                block = names[start : start + BLOCK]
-                items, bad = _block(images, block, protocol)
-                problems += bad
-                if not problems:
-                    outputs = extract(items, [backbone], store, batch_size=batch_size, progress=Silent())
-                    parts.append(outputs[backbone.name][output])
-                    digests += [item.digest for item in items]
-                shown.advance(len(block))
-        if problems:
-            raise InputError(
-                f"{len(problems)} of {len(names)} images of the reference set cannot be used",
-                where=images.where,
-                problems=problems,
-                next_step="repair or replace them and run the same command again: finished work is kept",
-            )
-        features = np.concatenate(parts)
+        digests, features = _extracted(
+            images, names, protocol, backbone, output, store, batch_size=batch_size, workers=workers, progress=progress
+        )
         data_digest = fingerprint(digests)
         own = reference == OWN_FOLDER
         statistics = ReferenceStatistics(
@@ -193,6 +178,155 @@ def compute(
             moments=moments(features),
         )
         return statistics, _save(opened, statistics)
+
+
+def compute_part(
+    opened: FrozenSet,
+    reference: str,
+    backbone: Backbone,
+    output: str,
+    part: Part,
+    *,
+    source: Path | None,
+    labels: Path | None,
+    store: FeatureStore,
+    progress: Progress,
+    batch_size: int | None = None,
+    workers: int = 1,
+) -> int:
+    """Put the features of a part of a reference set into ``store``; how many images that are."""
+    protocol = opened.protocol
+    images, names = _open(protocol, reference, source, labels)
+    mine = part.of(names)
+    _extracted(
+        images, mine, protocol, backbone, output, store, batch_size=batch_size, workers=workers, progress=progress
+    )
+    return len(mine)
+
+
+def import_moments(opened: FrozenSet, path: Path, backbone: Backbone, output: str, *, count: int) -> tuple[str, Path]:
+    """Keep the ``mu`` [D] and ``sigma`` [D, D] of an .npz, as pytorch-fid and guided-diffusion write them.
+
+    ``count`` is how many images they are said to be of. The reference set is named by the file's digest: what images
+    it was, and how they were prepared, only whoever made it knows. Returns the name and the file written. Raises
+    InputError for anything that is not the moments of this network's features.
+    """
+    width = backbone.outputs[output]
+    # A damaged file may raise anything.
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            mean, covariance = (np.asarray(archive[key], dtype=np.float64) for key in ("mu", "sigma"))
+    except Exception as error:
+        raise _no_moments(path, width, f"{type(error).__name__}: {error}") from error
+    if mean.shape != (width,) or covariance.shape != (width, width):
+        raise _no_moments(path, width, f"mu {list(mean.shape)}, sigma {list(covariance.shape)}")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise _no_moments(path, width, "numbers that are not finite")
+    asymmetry = float(np.abs(covariance - covariance.T).max())
+    if asymmetry > 1e-6 * float(np.abs(covariance).max()) or float(np.diagonal(covariance).min()) < 0:
+        raise _no_moments(path, width, "a sigma that is no covariance")
+    if count < FEWEST_IMAGES:
+        raise UsageError("a reference set of FID needs at least two images", expected=">= 2", found=count)
+    digest = file_digest(path)
+    statistics = ReferenceStatistics(
+        reference=f"{IMPORTED}{digest[:12]}",
+        reference_fingerprint=fingerprint(["imported moments", digest]),
+        data_digest=digest,
+        backbone_fingerprint=backbone.fingerprint,
+        output=output,
+        moments=Moments(mean, (covariance + covariance.T) / 2, count),
+    )
+    return statistics.reference, _save(opened, statistics)
+
+
+def _no_moments(path: Path, width: int, found: str) -> InputError:
+    return InputError(
+        "these are no feature statistics of this network",
+        where=path,
+        expected=f"an .npz with mu [{width}] and sigma [{width}, {width}]",
+        found=found,
+        next_step="give the file that pytorch-fid --save-stats or guided-diffusion's reference batches hold; --recipe "
+        "says which network it is of",
+    )
+
+
+def _open(protocol: Protocol, reference: str, source: Path | None, labels: Path | None) -> tuple[Source, list[str]]:
+    canary.check(protocol.geometry)
+    images, names = _images(protocol, reference, source, labels)
+    if len(names) < FEWEST_IMAGES:
+        raise InputError(
+            "a reference set of FID needs at least two images",
+            where=images.where,
+            expected=f">= {FEWEST_IMAGES}",
+            found=len(names),
+            next_step="check --source",
+        )
+    return images, names
+
+
+def _extracted(
+    images: Source,
+    names: Sequence[str],
+    protocol: Protocol,
+    backbone: Backbone,
+    output: str,
+    store: FeatureStore,
+    *,
+    batch_size: int | None,
+    workers: int,
+    progress: Progress,
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Digests and features of images, in order, the next block loaded while one goes through the network."""
+    depends = [protocol.geometry.value, protocol.size, protocol.exif.value, canary.software()]
+    rows = KeptRows(store.folder / f"reference-images-{fingerprint(depends)}")
+    known = rows.load(progress)
+    parts: list[NDArray[np.float32]] = []
+    digests: list[str] = []
+    problems: list[Problem] = []
+    with progress.task(f"features of {backbone.name}", len(names), "images") as shown:
+        for block in _blocks(images, names, protocol, known):
+            problems += block.problems
+            if not problems:
+                outputs = extract(
+                    block.items, [backbone], store, batch_size=batch_size, workers=workers, progress=Silent()
+                )
+                rows.add(block.fresh, progress)
+                parts.append(outputs[backbone.name][output])
+                digests += [item.digest for item in block.items]
+            shown.advance(len(block.items) + len(block.problems))
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(names)} images of the reference set cannot be used",
+            where=images.where,
+            problems=problems,
+            next_step="repair or replace them and run the same command again: finished work is kept",
+        )
+    width = backbone.outputs[output]
+    return digests, np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Loaded images, those whose file was not known by its digest, and faults."""
+
+    items: list[PixelItem]
+    fresh: dict[str, dict[str, object]]
+    problems: list[Problem]
+
+
+def _blocks(
+    source: Source, names: Sequence[str], protocol: Protocol, known: Mapping[str, Mapping[str, object]]
+) -> Generator[_Block]:
+    """Blocks of `BLOCK` images in order, one loaded ahead."""
+    starts = range(0, len(names), BLOCK)
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+        ahead: Future[_Block] | None = None
+        for start in starts:
+            current = ahead or pool.submit(_block, source, names[start : start + BLOCK], protocol, known)
+            following = names[start + BLOCK : start + 2 * BLOCK]
+            block = current.result()
+            ahead = pool.submit(_block, source, following, protocol, known) if following else None
+            yield block
 
 
 def _images(protocol: Protocol, reference: str, source: Path | None, labels: Path | None) -> tuple[Source, list[str]]:
@@ -215,15 +349,34 @@ def _images(protocol: Protocol, reference: str, source: Path | None, labels: Pat
     return labelled.source, select_reference(protocol, reference, labelled)
 
 
-def _block(source: Source, names: Sequence[str], protocol: Protocol) -> tuple[list[PixelItem], list[Problem]]:
-    items: list[PixelItem] = []
-    problems: list[Problem] = []
-    for name, loaded in zip(names, _load(source, names, protocol), strict=True):
-        if isinstance(loaded, str):
-            problems.append(Problem("bad-image", name, loaded))
+def _block(
+    source: Source, names: Sequence[str], protocol: Protocol, known: Mapping[str, Mapping[str, object]]
+) -> _Block:
+    block = _Block([], {}, [])
+    if isinstance(source, SceneSource):
+        block.items.extend(PixelItem(pixel_digest(image), _Held(image)) for image in source.render(names))
+        return block
+    for name in names:
+        try:
+            data = source.read(name)
+            key = bytes_digest(data)
+            if (row := known.get(key)) is not None:
+                block.items.append(PixelItem(str(row["pixels"]), _Decoded(source, name, protocol)))
+                continue
+            image = _prepared(data, protocol)
+        except BadImageError as error:
+            block.problems.append(Problem("bad-image", name, str(error)))
+        except OSError as error:
+            block.problems.append(Problem("bad-image", name, error.strerror or str(error)))
         else:
-            items.append(PixelItem(pixel_digest(loaded), _Held(loaded)))
-    return items, problems
+            digest = pixel_digest(image)
+            block.items.append(PixelItem(digest, _Held(image)))
+            block.fresh[key] = {"pixels": digest}
+    return block
+
+
+def _prepared(data: bytes, protocol: Protocol) -> ImageU8:
+    return GEOMETRIES[protocol.geometry](decode(data, exif=protocol.exif).pixels, protocol.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +389,13 @@ class _Held:
         return self.image
 
 
-def _load(source: Source, names: Sequence[str], protocol: Protocol) -> Iterator[ImageU8 | str]:
-    if isinstance(source, SceneSource):
-        yield from source.render(names)
-        return
-    for name in names:
-        try:
-            decoded = decode(source.read(name), exif=protocol.exif)
-            yield GEOMETRIES[protocol.geometry](decoded.pixels, protocol.size)
-        except BadImageError as error:
-            yield str(error)
-        except OSError as error:
-            yield error.strerror or str(error)
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An image of the source, decoded when it is wanted."""
+
+    source: Source
+    name: str
+    protocol: Protocol
+
+    def __call__(self) -> ImageU8:
+        return _prepared(self.source.read(self.name), self.protocol)

@@ -33,6 +33,9 @@ def metric(recipe: str, title: str, value: float, **changes: object) -> MetricVa
         lower_is_better=title in ("FID", "PD"),
         headline=True,
         value=value,
+        standard_error=None,
+        low=None,
+        high=None,
         reference_value=0.0,
         fingerprint="a" * 64,
         backbone="inception2015",
@@ -117,6 +120,15 @@ def test_a_refused_recipe_is_explained() -> None:
     assert dict(table.notes)[mark] == "no fid-inception2015-tf1: why"
     palette = next(row for row in table.groups[0] if row.name == "Palette")
     assert palette.cells == ("5.8", "138.1")
+
+
+def test_a_number_stands_with_its_standard_error_and_an_unknown_reference_is_a_dash() -> None:
+    fid = metric("fid-inception2015-tf1", "FID", 6.25, standard_error=0.123, low=6.01, high=6.49, reference_value=None)
+    table = score_table([record(metrics={fid.recipe: fid})])
+    assert run_row(table) == ("6.25 ± 0.12",)
+    assert table.groups[-1][-1].cells == ("-",)
+    assert record(metrics={fid.recipe: fid}).as_json()["metrics"] == {fid.recipe: fid.as_json()}
+    assert fid.as_json()["interval"] == [6.01, 6.49]
 
 
 def test_records_of_different_tasks_share_no_table() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from palette_bench.common.errors import UsageError
 from palette_bench.score import recipes
-from palette_bench.score.backbones import base
+from palette_bench.score.backbones import base, lpips_alexnet
 
 SAME_BACKBONE = "0" * 64
 
@@ -32,6 +32,32 @@ RECIPES = {
     "ca-scenes32": "0b917e12cc6878c2d5fd2bfddbc56a2ec35a076c675a85084c0275525f8375cf",
     "pd-scenes32": "727f4a9a3ffeb6750ffbb83dc440ac6d66b6bfca55ac8d4a22220362832137b7",
     "fid-scenes32-evalset": "0197c1b8f3fad72ffab36295e5bf251422a7b34a43eb3e9ab4f0e8b854a9f2c7",
+    "psnr-rgb": "d83bd010348cf5ad1f993448ba50d579ae47c9143b4dac5eb269837ab56029f4",
+    "ssim-gauss11-rgb": "1ffecb67ffdaaf8666089d3312dc851b5d476275f52fd98f8584529c2c3c079f",
+    "diversity-msssim-5scales": "906a75fdb2dd201ff4e8399baae3606d926d8a588a7c0d3bb95915f76c1ce5f3",
+    "fid-inception2015-halfpixel": "af55290e9d6b568a957f5e60825092084fd0542731b3fb55d60ffafc6705f9dc",
+    "fid-inception2015-halfpixel-evalset": "8242a0ab7b0b56dc9aa4337528cf8d018b570bcf1bdf22162cce1e493ee246dc",
+    "fid-inception2015-clean": "62acd52f35bf0d1334a547e9a93f3ff4262488d4eaefb4fc9a329f0963791965",
+    "fid-inception2015-clean-evalset": "53fa3ae58268fcb2e80c59cb22cdb2a5e91411053b68d5ee74010198799633e7",
+    "fid-inception2015-tf1-evalset-eigenvalues": "f328abf4bfb1b156231ac119c9a3b2d2b4cea31806afbbbff3f144eeecc7b972",
+    "kid-inception2015-tf1-evalset": "812bf39620aba0d07853edee2ace50257f5f2c43d73dbf476a3d47251df72124",
+    "kid-inception2015-tf1-evalset-subsets": "7ebb69f2bee6c6ff78c0faa6114dea2ffc6a23fa020d62ced7d45c55391e37c0",
+    "precision-inception2015-tf1-evalset-k3": "2d3a8507c4cc97429a989fbff505b48740f4afb20cff43666438ce76acaa78a6",
+    "recall-inception2015-tf1-evalset-k3": "47488623d1d14b862924e242d1760435c7e20febb570cfe530b7115bd8d7f659",
+    "density-inception2015-tf1-evalset-k5": "8f0130a8f25668c88d226b06f0845b9039eb2af9121a00c1044a92ecf0a24e1c",
+    "coverage-inception2015-tf1-evalset-k5": "e6254d6d4b1e5c3ca8cd9d761f70240caf3e3c569da21c86568dde0790962662",
+    "is-inception2015-biased-10splits": "58435334dd3b85345da60510bbee9695087ba67f8bfb14a04b293556ed57f33d",
+    "is-inception2015-unbiased-1split": "8437da40797f92cd7f2da859e05a45d3dd59dab5a1afac5ff67b1939c95e3ee4",
+    "diversity-lpips-alexnet": "1623b3c761396d0bb9de2a6e9837f417803c860ffe43820d1273874423703987",
+    "ca-resnet50v1-squeeze224": "8a775ba984fb2825dca95f638b25e1e408290bd447d1e11854bb00da3fb9e76a",
+    "ca-resnet50v1-native256": "2a1700b1af1b98fd60f13f56024c7bdf0ca672a2388e374063138189e449a8d3",
+    "ca-efficientnetb0-crop224": "c333a0b38f576b51e81ad540ad24dabb155cb5dfbefc917f2f989640ac00277a",
+    "diversity-msssim-2scales": "48fe0c8016ff5e8c516974f239eddaaede79ec8660fd7673385bed681c83cc2a",
+    "kid-scenes32-evalset": "cb8b26efafb9e9b2b501059878dc94d9d8295e42a315566472cb16b8490be2b2",
+    "precision-scenes32-evalset-k3": "4657df2ed5876c50fed927484ad93486b020dd25239511f204466bac34b95823",
+    "recall-scenes32-evalset-k3": "5c1909a881247902bfb37a187c92c826e235bf41482565275a26ee80e0fd5554",
+    "density-scenes32-evalset-k5": "59f1535763534f04e4fe39bb2c9959b4ae4da195bbbab60e6cad153c8349cde5",
+    "coverage-scenes32-evalset-k5": "7f485169d42263397a2060201c4efc819b1cd61dfd90a9c8b372a6b29dc7cf01",
 }
 
 
@@ -55,18 +81,23 @@ def test_fingerprints_are_distinct_and_follow_the_weights() -> None:
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
 def test_a_recipe_names_an_output_that_exists(recipe: recipes.Recipe) -> None:
-    assert recipe.output in base.spec_named(recipe.backbone).outputs
-    assert recipe.doc
+    if recipe.backbone not in (recipes.PIXELS, recipes.LPIPS):
+        assert recipe.output in base.spec_named(recipe.backbone).outputs
+    assert len(recipe.doc) > 40
     assert recipe.title
+    assert recipe.version >= 1
 
 
 def test_families() -> None:
     imagenet = {r.name for r in recipes.for_protocol("imagenet")}
     places = {r.name for r in recipes.for_protocol("places")}
     scenes32 = recipes.for_protocol("scenes32")
-    assert imagenet - places == {"ca-resnet50v1-crop224"}
+    assert all(name.startswith("ca-") for name in imagenet - places)
     assert places < imagenet
-    assert {r.backbone for r in scenes32} == {"scenes32"}
+    assert {r.backbone for r in scenes32} == {"scenes32", recipes.PIXELS}
+    usual = {r.name for r in recipes.for_protocol("imagenet") if not r.on_request}
+    assert {"psnr-rgb", "ssim-gauss11-rgb", "diversity-msssim-5scales"} < usual
+    assert not any(name.startswith(("kid-", "precision-", "fid-inception2015-clean")) for name in usual)
     for family in ("imagenet", "places", "scenes32"):
         headline = [r.title for r in recipes.for_protocol(family) if r.headline]
         assert headline == (["FID", "IS", "PD"] if family == "places" else ["FID", "IS", "CA", "PD"])
@@ -74,6 +105,17 @@ def test_families() -> None:
         recipes.for_protocol("faces")
     with pytest.raises(UsageError, match="no recipe of this name"):
         recipes.named("fid")
+
+
+def test_a_published_fingerprint_needs_no_weights_file() -> None:
+    found = {recipe.published_fingerprint for recipe in recipes.RECIPES.values()}
+    assert len(found) == len(recipes.RECIPES)
+    recipe = recipes.named("fid-inception2015-tf1")
+    assert recipe.published_fingerprint == recipe.fingerprint(BACKBONES["inception2015"])
+
+
+def test_the_heads_of_lpips_are_those_that_are_loaded() -> None:
+    assert recipes.LPIPS_HEADS_SHA256 == lpips_alexnet.HEADS_SHA256
 
 
 def test_planning_does_not_load_torch() -> None:

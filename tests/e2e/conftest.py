@@ -1,0 +1,60 @@
+"""One quickstart for all tests that need the embedded set."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What the newcomer's first command left: a home with the prepared set, its output folder, and what it printed."""
+
+    home: Path
+    out: Path
+    stdout: str
+    stderr: str
+    returncode: int
+
+    def predictions(self, method: str) -> Path:
+        """The folder of a method's predictions of `uncrop`."""
+        return self.out / "uncrop" / method
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Quickstart:
+    """``palette-bench quickstart``, run once from an empty home."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    result = subprocess.run(
+        [sys.executable, "-m", "palette_bench", "quickstart"],
+        cwd=folder,
+        env={**os.environ, "PALETTE_BENCH_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    out = folder / "palette-bench-quickstart"
+    return Quickstart(folder / "home", out, result.stdout, result.stderr, result.returncode)
+
+
+NewHome = Callable[[str], Path]
+
+
+@pytest.fixture
+def new_home(quickstart: Quickstart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewHome:
+    """Make a home that has the embedded set and its statistics and no features, and use it."""
+
+    def make(name: str) -> Path:
+        home = tmp_path / name
+        home.mkdir()
+        for part in ("sets", "statistics"):
+            (home / part).symlink_to(quickstart.home / part)
+        monkeypatch.setenv("PALETTE_BENCH_HOME", str(home))
+        monkeypatch.chdir(tmp_path)
+        return home
+
+    return make
