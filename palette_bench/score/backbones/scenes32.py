@@ -22,7 +22,7 @@ from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256, read_
 from palette_bench.score.backbones.torch_common import exact_float32, to_array, torch_device
 
 FEATURES = 64
-_BATCH = 128
+_BATCH = 32
 
 
 class ResidualBlock(nn.Module):
