@@ -8,7 +8,7 @@ counts the part of the variance that is due to c images together c times (Efron 
 k + 1 images: it overstates the variance of recall and coverage by 2 to 6, the standard error by 1.4 to 2.4. That factor
 hardly depends on the number of images, while the variance itself does not go as 1/n in many dimensions. So it is
 measured in the data: disjoint blocks of up to ``BLOCK_IMAGES`` images are independent, the variance between them is
-unbiased, and the jackknife inside them is divided by it (docs/metrics.md).
+unbiased, and the share it is of the jackknife inside them is applied to the jackknife over all.
 """
 
 import math
