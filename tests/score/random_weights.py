@@ -1,4 +1,4 @@
-"""Random weights of the right shapes for the three pretrained networks, so that no test needs a download.
+"""Random weights of the right shapes for the pretrained networks, so that no test needs a download.
 
 Batch norms are calibrated on random images, so that activations neither vanish nor explode and features differ
 between images; last layers are scaled so that logits spread over classes. Equal seeds give equal files.
@@ -89,6 +89,20 @@ def make_googlenet(path: Path, *, seed: int = 0) -> None:
     _save(network, path)
 
 
+def make_efficientnet_b0(path: Path, *, seed: int = 0) -> None:
+    """A random file in the layout of efficientnet_b0_rwightman-7f5810bc."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = torchvision.models.efficientnet_b0(weights=None)
+    inputs = crop_224(_calibration_images(256, seed), torch.device("cpu"))
+    _initialise(network, seed)
+    head, network.classifier = network.classifier, nn.Identity()
+    features = _calibrate(network, lambda: network(inputs))
+    network.classifier = head
+    _spread(network.get_submodule("classifier.1"), features, seed)
+    _save(network, path)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     weights.INCEPTION_2015.name: make_inception2015,
     weights.RESNET50_V1.name: make_resnet50,
@@ -97,10 +111,19 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 
 def make_all(folder: Path) -> None:
-    """All three files under their published names; ``folder`` is a weights folder, ``$PALETTE_BENCH_HOME/weights``."""
+    """The files that are not optional under their published names; ``folder`` is a weights folder,
+    ``$PALETTE_BENCH_HOME/weights``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in MAKERS.items():
-        make(folder / weights.FILES[name].file_name)
+        _on_one_thread(make, folder / weights.FILES[name].file_name)
+
+
+def make_efficientnet_b0_in(home: Path) -> None:
+    """Add EfficientNet-B0's file to a home of `shared_home`'s, unless it is there: few tests need it."""
+    path = home / "weights" / weights.EFFICIENTNET_B0.file_name
+    if not path.exists():
+        _on_one_thread(make_efficientnet_b0, path)
 
 
 _SHARED: list[Path] = []
@@ -113,6 +136,14 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_all(home / "weights")
         _SHARED.append(home)
     return _SHARED[0]
+
+
+def _on_one_thread(make: Callable[[Path], None], path: Path) -> None:
+    """Threads that wait for each other take ten times as long where others use the processor too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    make(path)
+    torch.set_num_threads(threads)
 
 
 def _calibration_images(size: int, seed: int) -> NDArray[np.uint8]:

@@ -31,6 +31,7 @@ class Backend(StrEnum):
     """What runs a network. Features differ by rounding only, so that it is no part of a fingerprint.
 
     ``AUTO`` is ONNX Runtime on the CPU where the extra ``palette-bench[onnx]`` is installed, and PyTorch otherwise.
+    scenes32 is run by PyTorch whatever is asked for.
     """
 
     AUTO = "auto"
@@ -353,14 +354,17 @@ def load(
 
         torch_device(device)
     chosen = _chosen(backend, device=device, bfloat16=bfloat16)
-    if bfloat16:
-        spec = spec.in_bfloat16()
     if spec.weights is None:
+        if bfloat16:
+            raise UsageError(f"{spec.name} is computed in float32 only", found=BFLOAT16)
         scenes32_weights.read_weights()
-        plan = _Plan(None, device, chosen, bfloat16)
+        # The network is so small that PyTorch always runs it.
+        plan = _Plan(None, device, Backend.TORCH, bfloat16)
         return LoadedBackbone(spec, plan, weights_sha256=scenes32_weights.WEIGHTS_SHA256, canonical=True)
     located = weights.locate(spec.weights, allow_other=allow_other_weights)
     plan = _Plan(located.path, device, chosen, bfloat16)
+    if bfloat16:
+        spec = spec.in_bfloat16()
     return LoadedBackbone(spec, plan, weights_sha256=located.sha256, canonical=located.canonical)
 
 

@@ -1,5 +1,6 @@
 """From a name and a weights file to a network that runs; the module that imports torch."""
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,17 +24,21 @@ _TRUNKS: Mapping[str, Callable[[Path], Trunk]] = MappingProxyType(
     }
 )
 
+_ONE_AT_A_TIME = threading.Lock()
+"""The exporter keeps its state in globals, and torch its random numbers."""
+
 
 def build(name: str, path: Path | None, *, device: str, backend: Backend, bfloat16: bool) -> Network:
     """The network called ``name`` with the weights in ``path``, None for those that ship with the package.
 
     Raises InputError if they are not weights of this network, UsageError for a device that is not there.
     """
-    if path is None:
-        return scenes32.load(device=device)
-    trunk = _TRUNKS[name](path)
-    if backend is Backend.ONNX:
-        from palette_bench.score.backbones.onnx_runtime import OnnxNetwork
+    with _ONE_AT_A_TIME:
+        if path is None:
+            return scenes32.load(device=device)
+        trunk = _TRUNKS[name](path)
+        if backend is Backend.ONNX:
+            from palette_bench.score.backbones.onnx_runtime import OnnxNetwork
 
-        return OnnxNetwork(trunk)
-    return TorchNetwork(trunk, torch_device(device), bfloat16=bfloat16)
+            return OnnxNetwork(trunk)
+        return TorchNetwork(trunk, torch_device(device), bfloat16=bfloat16)

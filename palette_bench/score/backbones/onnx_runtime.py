@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from palette_bench.score.backbones.torch_common import Trunk
 
-BATCH_IMAGES = 8
-"""Images that the runtime gets at once."""
-
 _OPSET = 17
 _CPU = torch.device("cpu")
 
@@ -28,7 +25,8 @@ class OnnxNetwork:
     """
 
     def __init__(self, trunk: Trunk) -> None:
-        self._trunk = trunk
+        self._to_input = trunk.to_input
+        self._outputs = trunk.outputs
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -40,14 +38,19 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Images [N, H, W, 3] uint8 of any size to one [N, width] float32 array an output."""
-        parts: list[list[NDArray[np.float32]]] = []
-        for start in range(0, len(images), BATCH_IMAGES):
+        """Images [N, H, W, 3] uint8 of any size to one [N, width] float32 array an output.
+
+        A row is the same in every bit whatever batch its image is in.
+        """
+        values: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
+        for index in range(len(images)):
             with torch.inference_mode():
-                inputs = self._trunk.to_input(images[start : start + BATCH_IMAGES], _CPU).contiguous().numpy()
-            parts.append(self._session.run(list(self._trunk.outputs), {"images": inputs}))
-        joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        return dict(zip(self._trunk.outputs, joined, strict=True))
+                inputs = self._to_input(images[index : index + 1], _CPU).contiguous().numpy()
+            # SCORE: one image at a time, which is as fast as many and cannot depend on the others.
+            computed = self._session.run(list(values), {"images": inputs})
+            for name, value in zip(values, computed, strict=True):
+                values[name].append(value)
+        return {name: np.concatenate(rows) for name, rows in values.items()}
 
 
 def export(trunk: Trunk, path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import io
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
@@ -19,8 +21,8 @@ from palette_bench.common.errors import InputError, UsageError
 
 SHORT_SIDE = 256
 CROP = 224
-BATCH_IMAGES = 8
-"""Images that PyTorch gets at once on the CPU."""
+BATCH_ON_CPU, BATCH_ON_DEVICE = 4, 16
+"""Images that PyTorch gets at once, always so many: what it computes depends on the number in its last bits."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STANDARD_DEVIATION = (0.229, 0.224, 0.225)
@@ -147,16 +149,21 @@ class TorchNetwork:
         self._bfloat16 = bfloat16
 
     def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Images [N, H, W, 3] uint8 of any size to one [N, width] float32 array an output."""
-        batch = len(images) if self._device.type == "cuda" else BATCH_IMAGES
+        """Images [N, H, W, 3] uint8 of any size to one [N, width] float32 array an output.
+
+        A row is the same in every bit whatever batch its image is in.
+        """
+        size = BATCH_ON_CPU if self._device.type == "cpu" else BATCH_ON_DEVICE
         parts: list[tuple[Tensor, ...]] = []
         with exact_float32(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            for start in range(0, len(images), batch):
-                inputs = self._trunk.to_input(images[start : start + batch], self._device)
+            for start in range(0, len(images), size):
+                inputs = self._trunk.to_input(images[start : start + size], self._device)
+                # SCORE: a short batch is filled up, because kernels round differently at other lengths.
+                inputs = functional.pad(inputs, (0, 0, 0, 0, 0, 0, 0, size - len(inputs)))
                 values = self._module(inputs.contiguous(memory_format=torch.channels_last))
                 parts.append(values if isinstance(values, tuple) else (values,))
-        joined = (torch.cat(values) for values in zip(*parts, strict=True))
-        return {name: to_array(values) for name, values in zip(self._trunk.outputs, joined, strict=True)}
+        joined = (to_array(torch.cat(values))[: len(images)] for values in zip(*parts, strict=True))
+        return dict(zip(self._trunk.outputs, joined, strict=True))
 
 
 def ready(network: nn.Module, device: torch.device) -> nn.Module:
@@ -165,20 +172,47 @@ def ready(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
+class _Exact:
+    """torch's precision switches, which are the process's, held off while any thread needs them off."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._restore = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._users:
+                # SCORE: TF32 off, no autotuned algorithms.
+                flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+                self._restore.enter_context(flags)
+                matmul = torch.backends.cuda.matmul
+                self._restore.callback(setattr, matmul, "allow_tf32", matmul.allow_tf32)
+                matmul.allow_tf32 = False
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._restore.close()
+
+
+_exact = _Exact()
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Inference in float32 as written: TensorFloat-32, the default for convolutions on GPUs, moves features by 1e-3."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    """Inference in float32 as written: TensorFloat-32, the default for convolutions on GPUs, moves features by 1e-3.
+
+    The switches are as they were when the last thread has left.
+    """
+    _exact.enter()
     try:
-        # SCORE: TF32 off, no autotuned algorithms.
-        with (
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-            torch.inference_mode(),
-        ):
+        with torch.inference_mode():
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        _exact.leave()
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
