@@ -1,21 +1,24 @@
 """CA and GoogLeNet's PD against a plain torchvision loop: one image at a time, its own transform, its own modules."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
 from palette_bench.score.backbones import base, weights
 from palette_bench.score.backbones.torch_common import crop_224
 from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.perceptual import Power, perceptual_distance
-from tests.score.random_weights import random_images
+from tests.score.random_weights import make_efficientnet_b0_in, random_images
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float32]
@@ -52,6 +55,11 @@ def plain_googlenet() -> Callable[[torch.Tensor], torch.Tensor]:
         return kept.pop()
 
     return features
+
+
+@cache
+def backbone(name: str) -> base.LoadedBackbone:
+    return base.load(name, allow_other_weights=True)
 
 
 def loop(network: Callable[[torch.Tensor], torch.Tensor], images: Images) -> Array:
@@ -93,7 +101,7 @@ def test_the_transform_is_torchvisions_bit_for_bit(size: int) -> None:
 def test_ca_equals_the_loop(size: int) -> None:
     images = random_images(COUNT, size, seed=5)
     expected = loop(plain_resnet50(), images)
-    network = base.load("resnet50-v1", allow_other_weights=True)
+    network = backbone("resnet50-v1")
     found = network.extract(images)["logits"]
     assert error(found, expected) < TOLERANCE
     named = torch.from_numpy(expected).argmax(dim=1).numpy()
@@ -113,7 +121,7 @@ def test_pd_equals_the_loop(size: int) -> None:
     predictions, references = random_images(COUNT, size, seed=6), random_images(COUNT, size, seed=7)
     plain = plain_googlenet()
     expected = [loop(plain, images).astype(np.float64) for images in (predictions, references)]
-    network = base.load("googlenet", allow_other_weights=True)
+    network = backbone("googlenet")
     found = [network.extract(images)["pool"] for images in (predictions, references)]
     assert error(found[0], expected[0].astype(np.float32)) < TOLERANCE
     by_hand = np.sqrt(np.sum((expected[0] - expected[1]) ** 2, axis=1))
@@ -135,15 +143,51 @@ def test_googlenets_heads_and_input_transform_matter() -> None:
     network = torchvision.models.googlenet(weights=None, transform_input=False, aux_logits=True, init_weights=False)
     network.load_state_dict(torch.load(weights.GOOGLENET.path, weights_only=True))
     network.fc = torch.nn.Identity()
-    found = base.load("googlenet", allow_other_weights=True).extract(images)["pool"]
+    found = backbone("googlenet").extract(images)["pool"]
     assert error(loop(lambda x: network.eval()(x), images), found) > 100 * TOLERANCE
 
 
-def test_the_batch_moves_nothing_beyond_rounding(random_home: Path) -> None:
-    images = random_images(2, 64, seed=9)
-    for name in ("resnet50-v1", "googlenet", "inception2015"):
-        network = base.load(name, allow_other_weights=True)
-        together = network.extract(images)
-        for output, expected in together.items():
-            alone = np.concatenate([network.extract(image[None])[output] for image in images])
-            assert error(alone, expected) < TOLERANCE
+PIL_TO_RESNET = {
+    "resnet50-v1-squeeze224": lambda image: image.resize((224, 224), Image.Resampling.BICUBIC),
+    "resnet50-v1-native256": lambda image: tvf.resize(image, [256]),
+}
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (256, 256), (512, 512), (256, 300)])
+@pytest.mark.parametrize("name", PIL_TO_RESNET)
+def test_other_crops_equal_the_loop(name: str, shape: tuple[int, int]) -> None:
+    images = random_images(2, max(shape), seed=10)[:1, : shape[0], : shape[1]]
+    inputs = [tvf.to_tensor(PIL_TO_RESNET[name](Image.fromarray(image))) for image in images]
+    normalised = tvf.normalize(torch.stack(inputs), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.no_grad():
+        expected = plain_resnet50()(normalised).numpy()
+    assert error(backbone(name).extract(images)["logits"], expected) < TOLERANCE
+    for other in {"resnet50-v1", *PIL_TO_RESNET} - {name}:
+        assert error(backbone(other).extract(images)["logits"], expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (256, 256), (512, 512), (200, 333)])
+def test_efficientnets_transform_is_torchvisions_and_timms_bit_for_bit(shape: tuple[int, int]) -> None:
+    images = random_images(1, max(shape), seed=11)[:, : shape[0], : shape[1]]
+    preset = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.transforms()
+    timms = timm.data.create_transform((3, 224, 224), interpolation="bicubic", crop_pct=0.875)
+    found = crop_224(images, torch.device("cpu"), interpolation=InterpolationMode.BICUBIC)
+    for peer in (preset, timms):
+        assert torch.equal(found, torch.stack([peer(Image.fromarray(image)) for image in images]))
+    if 256 not in shape:
+        assert not torch.allclose(found, crop_224(images, torch.device("cpu")), atol=1e-2)
+
+
+def test_efficientnet_equals_the_loop(random_home: Path) -> None:
+    make_efficientnet_b0_in(random_home)
+    images = random_images(2, 300, seed=12)
+    network = torchvision.models.efficientnet_b0(weights=None).eval()
+    network.load_state_dict(torch.load(weights.EFFICIENTNET_B0.path, weights_only=True))
+    preset = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.transforms()
+    with torch.no_grad():
+        expected = network(torch.stack([preset(Image.fromarray(image)) for image in images])).numpy()
+        bilinear = network(crop_224(images, torch.device("cpu"))).numpy()
+    assert error(backbone("efficientnet-b0").extract(images)["logits"], expected) < TOLERANCE
+    assert error(bilinear, expected) > 100 * TOLERANCE
+    for wrong in (images[..., ::-1], np.roll(images, 1, axis=1), images[::-1]):
+        assert error(backbone("efficientnet-b0").extract(wrong)["logits"], expected) > 100 * TOLERANCE

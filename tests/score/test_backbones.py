@@ -253,6 +253,14 @@ def test_networks_get_batches_of_one_length() -> None:
     np.testing.assert_array_equal(found, np.concatenate([network.extract(i[None])["first"] for i in images]))
 
 
+def test_images_may_be_views() -> None:
+    network = _watching()[1]
+    images = random_images(3, 8)
+    for view in (images[::-1], images[::-1][:1], images[:, ::-1], images[..., ::-1], images[:, :, 2:7]):
+        expected = network.extract(np.array(view.tolist(), np.uint8))["first"]
+        np.testing.assert_array_equal(network.extract(view)["first"], expected)
+
+
 def test_every_norm_must_be_folded() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:

@@ -13,18 +13,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from palette_bench.score.backbones.torch_common import to_tensor
+
 SIZE = 299
+_CPU = torch.device("cpu")
 
 
 def tf1_bilinear(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Images [N, H, W, 3] uint8 resized as TensorFlow 1 does; see `tf1_bilinear_tensor`."""
-    array: NDArray[np.float32] = tf1_bilinear_tensor(_planes(images)).numpy()
+    array: NDArray[np.float32] = tf1_bilinear_tensor(to_tensor(images, _CPU)).numpy()
     return array
 
 
 def half_pixel_bilinear(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Images [N, H, W, 3] uint8 resized as PyTorch does; see `half_pixel_bilinear_tensor`."""
-    array: NDArray[np.float32] = half_pixel_bilinear_tensor(_planes(images)).numpy()
+    array: NDArray[np.float32] = half_pixel_bilinear_tensor(to_tensor(images, _CPU)).numpy()
     return array
 
 
@@ -63,10 +66,6 @@ def clean_bicubic(images: NDArray[np.uint8]) -> NDArray[np.float32]:
             plane = Image.fromarray(image[..., channel].astype(np.float32))
             resized[index, channel] = np.asarray(plane.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     return np.clip(resized, 0.0, 255.0, out=resized)
-
-
-def _planes(images: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=64)

@@ -217,7 +217,9 @@ def exact_float32() -> Iterator[None]:
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Images [N, H, W, 3] uint8 as a tensor [N, 3, H, W] uint8 on ``device``, channels last in memory."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    images = np.ascontiguousarray(images)
+    # An axis of length 1 may run backwards in an array that NumPy calls contiguous.
+    tensor = torch.from_numpy(images.copy() if min(images.strides) < 0 else images)
     if device.type == "cuda":
         tensor = tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device).permute(0, 3, 1, 2)
