@@ -9,6 +9,8 @@ k + 1 images: it overstates the variance of recall and coverage by 2 to 6, the s
 hardly depends on the number of images, while the variance itself does not go as 1/n in many dimensions. So it is
 measured in the data: disjoint blocks of up to ``BLOCK_IMAGES`` images are independent, the variance between them is
 unbiased, and the share it is of the jackknife inside them is applied to the jackknife over all.
+Measured with normal features of 8 and 64 dimensions at n = 500: 95 % intervals hold the expectation in 93 to 98 % of
+sets; density of pairs much alike in 64 dimensions in 91 %, for its factor is nearer to 1 over all than in blocks.
 """
 
 import math
@@ -190,7 +192,7 @@ def _kept(
     Blocks of one partition have no image in common but the references, where these are held fixed.
     """
     count = len(predictions)
-    size = max(min(BLOCK_IMAGES, count // 4), 2 * (max(ks) + 1))
+    size = max(min(BLOCK_IMAGES, count // 2), 2 * (max(ks) + 1))
     blocks = count // size
     thinned = min(round(size * len(references) / count), LARGEST_BLOCK)
     if blocks < 2 or thinned < max(ks) + 2:
