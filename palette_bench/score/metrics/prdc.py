@@ -192,7 +192,7 @@ def _kept(
     Blocks of one partition have no image in common but the references, where these are held fixed.
     """
     count = len(predictions)
-    size = max(min(BLOCK_IMAGES, count // 2), 2 * (max(ks) + 1))
+    size = max(min(BLOCK_IMAGES, count // 4), 2 * (max(ks) + 1))
     blocks = count // size
     thinned = min(round(size * len(references) / count), LARGEST_BLOCK)
     if blocks < 2 or thinned < max(ks) + 2:
