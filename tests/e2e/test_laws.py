@@ -19,8 +19,8 @@ from palette_bench.score.recipes import Direction, Metric, for_protocol
 from palette_bench.score.scoring import network_labels
 from tests.e2e.conftest import NewHome, Quickstart
 
-COUNT = 600
-DEVIATIONS = (0.0, 4.0, 10.0, 20.0, 40.0)
+COUNT = 500
+DEVIATIONS = (0.0, 8.0, 20.0, 40.0)
 """Of the noise, in grey levels."""
 
 RECIPES = [recipe for recipe in for_protocol("scenes32") if recipe.metric is not Metric.DIVERSITY]
@@ -71,7 +71,13 @@ def test_identity_is_best_and_noise_makes_everything_worse(levels: list[Inputs])
     for recipe in RECIPES:
         values = [found[recipe.name].estimate.value for found in numbers]
         worse = np.diff(values) if recipe.direction is Direction.LOWER else -np.diff(values)
-        assert (worse > 0).all(), (recipe.name, values)
+        if recipe.metric is not Metric.NEIGHBOURS:
+            assert (worse > 0).all(), (recipe.name, values)
+            continue
+        # Shares stay at 1 under little noise, and density is no distance: beside its reference a prediction may lie in
+        # more neighbourhoods than the reference itself.
+        assert (worse[1:] > 0).all(), (recipe.name, values)
+        assert recipe.name.startswith("density") or worse[0] >= 0, (recipe.name, values)
     identity = numbers[0]
     assert identity["fid-scenes32-evalset"].estimate.value == pytest.approx(0.0, abs=1e-6)
     assert identity["pd-scenes32"].estimate.value == 0.0
@@ -90,7 +96,7 @@ def test_every_number_has_an_error_and_an_interval_around_it(levels: list[Inputs
 
 
 def test_fid_is_symmetric(levels: list[Inputs]) -> None:
-    first, second = (levels[level].predicted["scenes32"]["features"] for level in (1, 3))
+    first, second = (levels[level].predicted["scenes32"]["features"] for level in (1, 2))
     there, back = frechet_distance(first, second).value, frechet_distance(second, first).value
     assert there == pytest.approx(back, rel=1e-9)
     assert there > 1.0
@@ -104,7 +110,9 @@ def test_the_order_of_items_moves_nothing(levels: list[Inputs]) -> None:
         there = compute([recipe], inputs).values[recipe.name].estimate
         again = compute([recipe], shuffled).values[recipe.name].estimate
         assert again.value == pytest.approx(there.value, rel=1e-9), recipe.name
-        assert again.standard_error == pytest.approx(there.standard_error, rel=1e-6), recipe.name
+        # Errors of the neighbour metrics are corrected on random blocks of items.
+        tolerance = 0.2 if recipe.metric is Metric.NEIGHBOURS else 1e-6
+        assert again.standard_error == pytest.approx(there.standard_error, rel=tolerance), recipe.name
     mixed = replace(shuffled, references=inputs.references)
     assert compute(RECIPES, mixed).values["pd-scenes32"].estimate.value > 1.1 * (
         compute(RECIPES, inputs).values["pd-scenes32"].estimate.value

@@ -4,7 +4,8 @@ import json
 
 from PIL import Image
 
-from tests.e2e.conftest import Quickstart
+from tests.conftest import RunCommand
+from tests.e2e.conftest import NewHome, Quickstart
 
 
 def test_quickstart_prints_a_table_and_leaves_records(quickstart: Quickstart) -> None:
@@ -26,3 +27,15 @@ def test_quickstart_prints_a_table_and_leaves_records(quickstart: Quickstart) ->
     assert fid["mirror"] < fid["biharmonic"]
     assert len(list(quickstart.predictions("mirror").glob("*.png"))) == 2000
     assert Image.open(quickstart.out / "scenes32.png").width > 1000
+
+
+def test_the_doctor_finds_that_the_embedded_set_would_work(
+    quickstart: Quickstart, new_home: NewHome, run: RunCommand
+) -> None:
+    new_home("doctor")
+    code, out, _ = run("doctor", "--jobs", 1)
+    assert code == 0, out
+    assert "ok    set scenes32" in out
+    assert "note  weights inception2015" in out
+    assert "images/s: about" in out
+    assert out.endswith("scoring would work\n")

@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from palette_bench.common.canonical import fingerprint
+from palette_bench.common.canonical import file_digest, fingerprint
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.progress import Silent
 from palette_bench.prepare.build import build
+from palette_bench.prepare.decode import decode
 from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score import statistics
 from palette_bench.score.features import FeatureStore
+from palette_bench.score.parts import Part
 from palette_bench.score.statistics import ReferenceStatistics
 from tests.conftest import make_photos
 
@@ -115,3 +117,128 @@ def test_references_are_known_by_name(opened: FrozenSet) -> None:
     assert statistics.reference_name(opened, None) == statistics.OWN_FOLDER
     with pytest.raises(UsageError, match="eval-set"):
         statistics.reference_name(opened, "imagenet-val")
+
+
+def moments_file(path: Path, **changes: NDArray[np.float64]) -> Path:
+    width = 8
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(width, width))
+    arrays = {"mu": rng.normal(size=width), "sigma": factor @ factor.T, **changes}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def test_moments_of_others_are_kept_under_their_digest(opened: FrozenSet, tmp_path: Path) -> None:
+    path = moments_file(tmp_path / "stats.npz")
+    name, _ = statistics.import_moments(opened, path, Counting(), "features", count=50_000)
+    assert name == f"imported-{file_digest(path)[:12]}"
+    assert statistics.reference_name(opened, name) == name
+    kept = statistics.load(opened, name, Counting.fingerprint, "features")
+    assert kept is not None
+    assert kept.data_digest == file_digest(path)
+    assert kept.moments.count == 50_000
+    with np.load(path) as archive:
+        np.testing.assert_array_equal(kept.moments.mean, archive["mu"])
+        np.testing.assert_allclose(kept.moments.covariance, archive["sigma"], rtol=1e-15)
+    assert statistics.load(opened, name, "0" * 64, "features") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mu": np.zeros(7)}, "mu [7]"),
+        ({"sigma": np.zeros((8, 7))}, "sigma [8, 7]"),
+        ({"mu": np.full(8, np.nan)}, "not finite"),
+        ({"sigma": np.triu(np.ones((8, 8)))}, "no covariance"),
+        ({"sigma": -np.eye(8)}, "no covariance"),
+    ],
+)
+def test_what_are_no_moments_is_refused(
+    opened: FrozenSet, tmp_path: Path, changes: dict[str, NDArray[np.float64]], says: str
+) -> None:
+    path = moments_file(tmp_path / "stats.npz", **changes)
+    with pytest.raises(InputError) as raised:
+        statistics.import_moments(opened, path, Counting(), "features", count=100)
+    assert says in str(raised.value)
+    assert "mu [8] and sigma [8, 8]" in str(raised.value)
+
+
+def test_a_file_of_anything_else_is_refused(opened: FrozenSet, tmp_path: Path) -> None:
+    path = tmp_path / "stats.npz"
+    for data in (b"", b"PK\x03\x04 broken", b"text"):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="no feature statistics"):
+            statistics.import_moments(opened, path, Counting(), "features", count=100)
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(InputError, match="no feature statistics"):
+        statistics.import_moments(opened, path, Counting(), "features", count=100)
+
+
+def test_parts_on_machines_of_their_own_make_the_same_statistics(
+    opened: FrozenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_photos(tmp_path / "others", 150)
+    whole = compute(opened, source, Counting())
+    parts = []
+    for number in (1, 2, 3):
+        monkeypatch.setenv("PALETTE_BENCH_HOME", str(tmp_path / f"machine-{number}"))
+        folder = tmp_path / f"part-{number}"
+        backbone = Counting()
+        done = statistics.compute_part(
+            opened,
+            statistics.OWN_FOLDER,
+            backbone,
+            "features",
+            Part(number, 3),
+            source=source,
+            labels=None,
+            store=FeatureStore(folder, [features_folder()], adopt=True),
+            progress=Silent(),
+        )
+        assert backbone.seen <= done < 150
+        parts.append(folder)
+    monkeypatch.setenv("PALETTE_BENCH_HOME", str(tmp_path / "merging"))
+    nothing = Counting(dies_after=0)
+    merged, _ = statistics.compute(
+        opened,
+        statistics.OWN_FOLDER,
+        nothing,
+        "features",
+        source=source,
+        labels=None,
+        store=FeatureStore(features_folder(), parts, adopt=True),
+        progress=Silent(),
+    )
+    assert merged.data_digest == whole.data_digest
+    assert (merged.moments.covariance == whole.moments.covariance).all()
+    again, _ = statistics.compute(
+        opened,
+        statistics.OWN_FOLDER,
+        nothing,
+        "features",
+        source=source,
+        labels=None,
+        store=FeatureStore(features_folder()),
+        progress=Silent(),
+    )
+    assert again.data_digest == whole.data_digest
+
+
+def test_a_file_that_is_known_is_not_decoded_again(
+    opened: FrozenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_photos(tmp_path / "others", 20)
+    first = compute(opened, source, Counting())
+    decoded: list[int] = []
+
+    def counting(data: bytes, **options: object) -> object:
+        decoded.append(len(data))
+        return decode(data, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("palette_bench.score.statistics.decode", counting)
+    assert compute(opened, source, Counting(dies_after=0)).data_digest == first.data_digest
+    assert decoded == []
+    extra = make_photos(tmp_path / "more", 21) / "cats" / "photo-20.jpg"
+    extra.rename(source / "cats" / "photo-20.jpg")
+    assert compute(opened, source, Counting()).data_digest != first.data_digest
+    assert len(decoded) == 1
