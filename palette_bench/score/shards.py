@@ -91,12 +91,19 @@ def read(folders: Sequence[Path]) -> Parts:
 
 
 def check(parts: Parts, identity: Mapping[str, object]) -> None:
-    """InputError if this machine would score something else than the parts were made for."""
-    if dict(parts.identity) != dict(identity):
+    """InputError if this machine would score something else than the parts were made for.
+
+    More recipes than the parts had are welcome: they are of the same features, or those are found missing.
+    """
+    of_parts, here = parts.identity["recipes"], identity["recipes"]
+    if not isinstance(of_parts, dict) or not isinstance(here, dict):
+        raise TypeError("recipes")
+    here = {name: digest for name, digest in here.items() if name in of_parts}
+    if dict(parts.identity) != {**identity, "recipes": here}:
         raise InputError(
             "the parts were made under other conditions than this machine's",
             expected="the same set, task, recipes, weights and FID reference",
-            found=_difference(parts.identity, identity),
+            found=_difference(parts.identity, {**identity, "recipes": here}),
             next_step="use the same version, weights and prepared set on all machines",
         )
 
