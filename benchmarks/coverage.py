@@ -10,11 +10,11 @@ coverage c over R repetitions is sqrt(c (1 - c) / R). KID takes a quarter of the
 at a second each, a sixth.
 
 gaussian: 64 features; a prediction is correlated with its reference. It is off by a tenth of a standard deviation, so
-that FID is mostly noise, and for the neighbour metrics by more, so that they are not all 1. scenes32: features of the embedded classifier for
-scenes whose right half is the mirrored left, resampled from a pool of the world's train split; the neighbour metrics,
-for which an image drawn twice is its own neighbour, draw without replacement, which narrows their spread by the root of
-1 - n / pool. wide: Gaussian, 2048 features of a falling spectrum, fewer images than features. bootstrap: what a
-percentile bootstrap of the FID makes of one set of each of them.
+that FID is mostly noise, and for the neighbour metrics by more, so that they are not all 1. scenes32: features of the
+embedded classifier for scenes whose right half is the mirrored left, resampled from a pool of the world's train split;
+the neighbour metrics, for which an image drawn twice is its own neighbour, draw without replacement, which narrows
+their spread by the root of 1 - n / pool. wide: Gaussian, 2048 features of a falling spectrum, fewer images than
+features. bootstrap: what a percentile bootstrap of the FID makes of one set of each of them.
 """
 
 import argparse

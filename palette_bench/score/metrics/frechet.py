@@ -109,7 +109,7 @@ def _moments(features: Features, mean: NDArray[np.float64]) -> Moments:
 
 
 def merge(first: Moments, second: Moments) -> Moments:
-    """Moments of two sets together, by Chan, Golub and LeVeque (1983), eq. 2.1.
+    """Moments of two sets together, by the pairwise formula of Chan, Golub and LeVeque (1983).
 
     The order of the two does not move a bit; merging in another grouping agrees to 1e-10 relative. Raises InputError
     for different widths and what is no moments.
@@ -145,9 +145,9 @@ def frechet_influence(predictions: Features, reference: Features | Moments, *, p
     """The exact distance and the influence of every item on it, from one decomposition.
 
     Item i with c = xᵢ - μ₁ has the influence 2 (μ₁ - μ₂)·c + n/(n-1) cᵀ(I - T)c - tr((I - T)Σ₁), T the optimal map of
-    the first Gaussian onto the second (TΣ₁T = Σ₂ on the support of Σ₁): the derivative of d² is I - T in Σ₁ (Dowson and
-    Landau 1982, eq. 4 differentiated). With ``paired`` row i of both sides is one item, drawn or not drawn as a whole,
-    and its influences on the two sides are added; otherwise the reference is held fixed.
+    the first Gaussian onto the second (TΣ₁T = Σ₂ on the support of Σ₁), for I - T is the derivative of d² in Σ₁. With
+    ``paired`` row i of both sides is one item, drawn or not drawn as a whole, and its influences on the two sides are
+    added; otherwise the reference is held fixed (docs/uncertainty.md).
 
     Besides the features it takes memory for about ten D x D matrices and blocks of ``BLOCK_ROWS`` rows. Raises
     InputError as ``frechet_distance`` does, and where ``paired`` sets are not of one size or only moments.
