@@ -169,7 +169,7 @@ class Peers:
     def half_right(self) -> NDArray[np.int64]:
         """Labels of the predictions of which ResNet-50 names every other."""
         named = self._loop(self._resnet50, self._folders.predictions).argmax(1)
-        return (named + np.arange(len(named)) % 2) % 1000
+        return np.asarray((named + np.arange(len(named)) % 2) % 1000, dtype=np.int64)
 
     def resnet50(self, labels: NDArray[np.int64]) -> Numbers:
         """CA by a loop."""
