@@ -6,6 +6,7 @@ file's bytes, so that a file is decoded again only if it changed.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -97,18 +98,15 @@ class _State:
     opened: FrozenSet
     holes: Holes
     predictions: Predictions
-    kept: Mapping[str, Mapping[str, object]]
 
 
 _state: _State | None = None
 
 
-def _prepare_worker(
-    folder: Path, task: str, predictions: Predictions, kept: Mapping[str, Mapping[str, object]]
-) -> None:
+def _prepare_worker(folder: Path, task: str, predictions: Predictions) -> None:
     global _state
     opened = FrozenSet(folder)
-    _state = _State(opened, opened.holes(opened.task(task)), predictions, kept)
+    _state = _State(opened, opened.holes(opened.task(task)), predictions)
 
 
 def scored_image(
@@ -150,10 +148,6 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
     name, item = predictions.name(index, sample), opened.items[index]
     try:
         data = predictions.read(index, sample)
-        key = f"{item.id}:{'first' if sample == 0 else 'other'}:{bytes_digest(data)}"
-        if (found := state.kept.get(key)) is not None:
-            chunk.rows.append(replace(checked_from_json(found), index=index, sample=sample))
-            return
         decoded = predictions.decode(data)
     except BadImageError as error:
         chunk.problems.append(Problem("undecodable", name, str(error)))
@@ -193,7 +187,40 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
         conversions=decoded.conversions,
     )
     chunk.rows.append(row)
-    chunk.fresh[key] = asdict(row)
+    chunk.fresh[_key(item, sample, data)] = asdict(row)
+
+
+def _key(item: FrozenItem, sample: int, data: bytes) -> str:
+    """What was found of a file is kept under its bytes, its item, and whether it is compared with the reference."""
+    return f"{item.id}:{'first' if sample == 0 else 'other'}:{bytes_digest(data)}"
+
+
+def _known(
+    opened: FrozenSet,
+    predictions: Predictions,
+    indices: Sequence[int],
+    kept: Mapping[str, Mapping[str, object]],
+    jobs: int,
+) -> dict[int, list[Checked]]:
+    """The rows of items of which every sample is known by the digest of its bytes; threads, for nothing is decoded."""
+
+    def rows_of(index: int) -> list[Checked]:
+        rows: list[Checked] = []
+        for sample in range(predictions.samples):
+            try:
+                found = kept.get(_key(opened.items[index], sample, predictions.read(index, sample)))
+            except OSError:
+                # The worker that looks at it next says what is wrong.
+                return []
+            if found is None:
+                return []
+            rows.append(replace(checked_from_json(found), index=index, sample=sample))
+        return rows
+
+    if not kept:
+        return {}
+    with ThreadPoolExecutor(jobs) as pool:
+        return {index: rows for index, rows in zip(indices, pool.map(rows_of, indices), strict=True) if rows}
 
 
 def _ssim(image: ImageU8, reference: ImageU8) -> float:
@@ -231,13 +258,14 @@ def examine(
     mine = set(part.of(range(opened.count)))
     whole = [index for index in whole if index in mine]
     store = _kept_rows(opened, task)
-    kept = store.load(progress)
-    chunks = [whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK)]
-    rows: list[Checked] = []
+    known = _known(opened, predictions, whole, store.load(progress), jobs)
+    rows = [row for of_item in known.values() for row in of_item]
+    todo = [index for index in whole if index not in known]
+    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
     fresh: dict[str, dict[str, object]] = {}
-    work = len(whole) * opened.size**2 * predictions.samples
-    prepare = partial(_prepare_worker, opened.folder, task.name, predictions, kept)
-    with progress.task("checking predictions", len(whole), "images") as shown:
+    work = len(todo) * opened.size**2 * predictions.samples
+    prepare = partial(_prepare_worker, opened.folder, task.name, predictions)
+    with progress.task("checking predictions", len(todo), "images") as shown:
         processes = jobs if work > WORTH_A_PROCESS and predictions.array is None else 1
         for done in map_unordered(_check_chunk, chunks, processes=processes, prepare=prepare):
             rows += done.rows

@@ -129,7 +129,7 @@ def test_what_is_no_part_is_refused(quickstart: Quickstart, new_home: NewHome, r
 
 def torchrun(*arguments: object) -> "subprocess.CompletedProcess[str]":
     """Two ranks of the program."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [*command, "-m", "palette_bench", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -209,3 +209,19 @@ def test_scoring_again_computes_nothing_and_one_change_one_image(
     assert comparable(json.loads(out)) == comparable(after)
     assert gate.CHUNK == 64
     assert whole["result_id"] != after["result_id"]
+
+
+def test_two_ranks_compute_the_statistics_of_one(
+    quickstart: Quickstart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "sets").symlink_to(quickstart.home / "sets")
+    monkeypatch.setenv("PALETTE_BENCH_HOME", str(home))
+    result = torchrun("statistics", "scenes32", "--json")
+    assert result.returncode == 0, result.stderr
+    made = list((home / "statistics").glob("*.statistics"))
+    expected = list((quickstart.home / "statistics").glob("*.statistics"))
+    assert [path.name for path in made] == [path.name for path in expected]
+    assert made[0].read_bytes() == expected[0].read_bytes()
+    assert json.loads(result.stdout)["file"] == str(made[0])

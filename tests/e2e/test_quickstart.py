@@ -1,7 +1,10 @@
 """The newcomer's first command, as it is."""
 
 import json
+from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import RunCommand
@@ -39,3 +42,31 @@ def test_the_doctor_finds_that_the_embedded_set_would_work(
     assert "note  weights inception2015" in out
     assert "images/s: about" in out
     assert out.endswith("scoring would work\n")
+
+
+def test_samples_of_an_item_have_their_diversity(
+    quickstart: Quickstart, new_home: NewHome, run: RunCommand, tmp_path: Path
+) -> None:
+    new_home("samples")
+    for path in quickstart.predictions("mirror").iterdir():
+        samples = tmp_path / "preds" / path.stem
+        samples.mkdir(parents=True)
+        (samples / "0.png").hardlink_to(path)
+        (samples / "1.png").hardlink_to(quickstart.predictions("biharmonic") / path.name)
+    arguments = ("score", "--task", "uncrop", "--preds", tmp_path / "preds", "--json", "--out", tmp_path / "record")
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["predictions"]["samples"] == 2
+    found = record["metrics"]["diversity-msssim-2scales"]
+    assert 0.2 < found["value"] < 0.95
+    assert 0 < found["standard_error"] < 0.05
+    assert 0 <= found["details"]["clamped_share"] < 1
+    assert sum(record["ms_ssim_histogram"]) == found["details"]["pairs"] == 2000
+    mirror = json.loads((quickstart.out / "results" / "uncrop-mirror" / "result.json").read_text())
+    assert record["metrics"]["fid-scenes32"]["value"] == mirror["metrics"]["fid-scenes32"]["value"]
+    lines = (tmp_path / "record" / "items.csv").read_text().splitlines()
+    assert lines[0].endswith(",ms_ssim_1")
+    of_items = np.array([float(line.rpartition(",")[2]) for line in lines[1:]])
+    assert found["value"] == pytest.approx(of_items.mean(), rel=1e-7)
+    assert found["standard_error"] == pytest.approx(of_items.std(ddof=1) / 2000**0.5, rel=1e-6)

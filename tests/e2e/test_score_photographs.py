@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from palette_bench.common.canonical import file_digest
 from palette_bench.prepare.frozen import FrozenSet, open_set
+from palette_bench.score.backbones import weights
+from palette_bench.score.recipes import for_protocol
 from tests.conftest import RunCommand, make_photos
 from tests.score import random_weights
+from tests.score.test_lpips import alexnet_state
 
 COUNT = 12
 
@@ -27,7 +31,9 @@ def photos(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r
     """A prepared set of twelve 64-pixel images named by wnid."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "weights").symlink_to(shared_home / "weights")
+    (home / "weights").mkdir()
+    for path in (shared_home / "weights").iterdir():
+        (home / "weights" / path.name).symlink_to(path)
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     source = make_photos(tmp_path / "photos", COUNT, classes=("n01440764", "n02099601"))
@@ -183,3 +189,95 @@ def test_the_table_names_what_is_not_comparable(photos: FrozenSet, tmp_path: Pat
     code, _, err = run("score", "--task", "uncrop", "--preds", preds, "--jobs", 1)
     assert code == 3
     assert "pt_inception-2015-12-05-6726825d.pth" in err
+
+
+def groups(record: dict[str, object]) -> dict[str, dict[str, object]]:
+    found = record["groups"]
+    assert isinstance(found, list)
+    return {f"{group['grouping']} {group['name']}": group for group in found}
+
+
+def test_numbers_of_classes_categories_and_hole_sizes(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    rng = np.random.default_rng(0)
+    for item in photos.items:
+        path = tmp_path / "preds" / f"{item.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noisy = photos.reference(item).astype(int) + rng.integers(-60, 60, (64, 64, 3))
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+    (tmp_path / "fish.txt").write_text("n01440764\n")
+    more = ("--by", "class", "--categories", tmp_path / "fish.txt", "--out", tmp_path / "record")
+    record = score(run, "inpaint-freeform-20-30", tmp_path / "preds", *more)
+    found = groups(record)
+    fish = [item.index for item in photos.items if item.label == 0]
+    assert found["categories fish"] == {**found["class n01440764"], "grouping": "categories", "name": "fish"}
+    assert found["categories fish"]["count"] == len(fish)
+    with (tmp_path / "record" / "items.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    metrics = found["categories fish"]["metrics"]
+    assert isinstance(metrics, dict)
+    expected = np.mean([float(rows[index]["pd-googlenet-pool-l2"]) for index in fish])
+    assert metrics["pd-googlenet-pool-l2"]["value"] == pytest.approx(expected, rel=1e-7)
+    assert metrics["fid-inception2015-tf1-evalset"]["value"] > 0
+    bands = [group for name, group in found.items() if name.startswith("hole-size")]
+    assert {group["name"] for group in bands} <= {"20-25 %", "25-30 %"}
+    assert sum(group["count"] for group in bands) in (0, COUNT)  # type: ignore[misc]
+    shares = [float(row["hole_share"]) for row in rows]
+    assert 0.2 <= min(shares) <= max(shares) <= 0.3
+    assert (len(bands) == 2) == (min(shares) < 0.25 <= max(shares))
+
+    influence = [float(row["fid-inception2015-tf1-evalset_influence"]) for row in rows]
+    assert abs(sum(influence)) < 1e-5 * max(map(abs, influence))
+    code, out, err = run(
+        *("score", "--task", "inpaint-freeform-20-30", "--preds", tmp_path / "preds", "--allow-other-weights"), *more
+    )
+    assert code == 0, err
+    assert "class n02099601" in out
+    assert " ± " in out
+
+
+def test_every_recipe_on_request(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    """With two samples an item; what cannot be computed says why, and nothing is left out in silence."""
+    torch.save(alexnet_state(), weights.ALEXNET.path)
+    random_weights.make_efficientnet_b0(weights.EFFICIENTNET_B0.path)
+    rng = np.random.default_rng(0)
+    for item in photos.items:
+        for sample in range(2):
+            path = tmp_path / "preds" / item.id / f"{sample}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noisy = photos.reference(item).astype(int) + rng.integers(-40, 40, (64, 64, 3))
+            Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+    record = score(run, "colorize", tmp_path / "preds", "--also", "all", "--out", tmp_path / "record")
+    refused, metrics = record["refused"], record["metrics"]
+    assert isinstance(refused, dict)
+    assert isinstance(metrics, dict)
+    assert {*refused, *metrics} == {recipe.name for recipe in for_protocol("imagenet")}
+    assert set(refused) == {
+        "fid-inception2015-tf1",
+        "fid-inception2015-halfpixel",
+        "fid-inception2015-clean",
+        "kid-inception2015-tf1-evalset-subsets",
+        "diversity-msssim-5scales",
+    }
+    assert "too small for 5 scales" in refused["diversity-msssim-5scales"]
+    assert "at least 1000 images" in refused["kid-inception2015-tf1-evalset-subsets"]
+    assert "--recipe fid-inception2015-clean" in refused["fid-inception2015-clean"]
+    assert metrics["diversity-lpips-alexnet"]["value"] > 0
+    values_of_fid = {metrics[f"fid-inception2015-{name}-evalset"]["value"] for name in ("tf1", "halfpixel", "clean")}
+    assert len(values_of_fid) == 3
+    exact, parity = (metrics[f"fid-inception2015-tf1-evalset{end}"]["value"] for end in ("", "-eigenvalues"))
+    assert parity == pytest.approx(exact, rel=1e-2)
+    assert parity != exact
+    for name, metric in metrics.items():
+        # One or two images a split leave nothing to judge by.
+        without = name.endswith(("-eigenvalues", "-10splits"))
+        assert (metric["standard_error"] is None) == without, name
+    again = score(run, "colorize", tmp_path / "preds", "--also", "all")
+    assert again["result_id"] == record["result_id"]
+
+
+def test_an_unknown_or_foreign_recipe_is_refused(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    for name in ("fid", "fid-scenes32"):
+        code, _, err = run("score", "--task", "colorize", "--preds", preds, "--allow-other-weights", "--also", name)
+        assert code == 2
+        assert "fid-inception2015-tf1" in err
