@@ -1,16 +1,20 @@
 """The processes of one torchrun: each does a part, and the first does what is left.
 
-Only small Python objects travel between ranks; features go through the feature store, which ranks of one machine
-share. What the first rank does not find there it computes itself.
+Only small Python objects travel between ranks, by gloo, on GPUs too; features go through the feature store, which ranks
+of one machine share. What the first rank does not find there it computes itself.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from palette_bench.score.parts import WHOLE, Part
+
+PATIENCE = timedelta(days=7)
+"""How long a rank waits for the slowest."""
 
 _Value = TypeVar("_Value")
 
@@ -36,7 +40,7 @@ class Ranks:
             return
         import torch.distributed as dist
 
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=PATIENCE)
         try:
             yield
         finally:
