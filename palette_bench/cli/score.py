@@ -110,11 +110,12 @@ def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
     if as_json:
         console.print_json(record.as_json())
         return
-    from palette_bench.cli.tables import print_groups, print_score_table
+    from palette_bench.cli.tables import print_groups, print_others, print_score_table
     from palette_bench.publish.score_table import score_table
 
     print_score_table(score_table([record]))
     print_groups(record)
+    print_others(record)
     if record.known_change is not None:
         click.echo(f"  known region: changed by {record.known_change:.3f} grey levels before compositing")
     for metric in record.metrics.values():

@@ -3,8 +3,8 @@
 import click
 
 from palette_bench.cli import console
-from palette_bench.publish.score_table import ScoreTable
-from palette_bench.score.recipes import named
+from palette_bench.publish.score_table import ScoreTable, number_text
+from palette_bench.score.recipes import Metric, named
 from palette_bench.score.record import ResultRecord
 
 MOST_GROUPS = 24
@@ -52,7 +52,19 @@ def print_groups(record: ResultRecord) -> None:
             if value is None:
                 cells.append("-")
             else:
-                error = "" if value.standard_error is None else f" ± {value.standard_error:.{digits}f}"
-                cells.append(f"{value.value:.{digits}f}{error}")
+                cells.append(number_text(value.value, value.standard_error, digits))
         drawn.add_row(f"{group.grouping} {group.name}", str(group.count), *cells)
     console.print_table(drawn)
+
+
+def print_others(record: ResultRecord) -> None:
+    """The recipes that were asked for, and diversity: a line each, for the paper's table has no column for them."""
+    for name, metric in record.metrics.items():
+        recipe = named(name)
+        if not recipe.on_request and recipe.metric is not Metric.DIVERSITY:
+            continue
+        digits = recipe.digits
+        text = number_text(metric.value, metric.standard_error, digits)
+        if metric.low is not None:
+            text += f", 95 %: {metric.low:.{digits}f} to {metric.high:.{digits}f}"
+        click.echo(f"  {name}: {text}")

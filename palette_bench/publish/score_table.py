@@ -84,9 +84,16 @@ def _shown(records: Sequence[ResultRecord]) -> list[Recipe]:
     return sorted(shown, key=lambda recipe: list(Metric).index(recipe.metric))
 
 
+def number_text(value: float, error: float | None, digits: int) -> str:
+    """``value`` with so many digits after the point, and its standard error, with one more where it would read 0."""
+    if error is None:
+        return f"{value:.{digits}f}"
+    more = 1 if 0 < error < 0.5 * 10.0**-digits else 0
+    return f"{value:.{digits}f} ± {error:.{digits + more}f}"
+
+
 def _text(recipe: Recipe, value: float, error: float | None = None) -> str:
-    around = "" if error is None else f" ± {error:.{recipe.digits}f}"
-    return f"{value:.{recipe.digits}f}{around}{f' {recipe.unit}' if recipe.unit else ''}"
+    return number_text(value, error, recipe.digits) + (f" {recipe.unit}" if recipe.unit else "")
 
 
 def _published(row: PublishedRow, shown: Sequence[Recipe], notes: _Notes) -> TableRow:

@@ -216,7 +216,8 @@ def _speed(networks: Sequence[str], device: str, backend: Backend, jobs: int | N
         start = time.monotonic()
         list(pool.map(once, range(workers * TRIAL_BATCHES)))
         rate = workers * TRIAL_BATCHES * BATCH_IMAGES / (time.monotonic() - start)
-    minutes = IMAGES / rate / 60
+    seconds = IMAGES / rate
+    duration = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     how = ", ".join(f"{network.name} with {network.backend.value}" for network in loaded)
-    text = f"{rate:.1f} images/s: about {minutes:.0f} min for {IMAGES} images of {side} pixels ({how})"
+    text = f"{rate:.1f} images/s: about {duration} for {IMAGES} images of {side} pixels ({how})"
     return [Finding("speed", State.GOOD, text)]

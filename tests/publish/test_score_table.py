@@ -127,6 +127,8 @@ def test_a_number_stands_with_its_standard_error_and_an_unknown_reference_is_a_d
     table = score_table([record(metrics={fid.recipe: fid})])
     assert run_row(table) == ("6.25 ± 0.12",)
     assert table.groups[-1][-1].cells == ("-",)
+    tiny = replace(fid, standard_error=0.0021)
+    assert run_row(score_table([record(metrics={fid.recipe: tiny})])) == ("6.25 ± 0.002",)
     assert record(metrics={fid.recipe: fid}).as_json()["metrics"] == {fid.recipe: fid.as_json()}
     assert fid.as_json()["interval"] == [6.01, 6.49]
 
