@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,18 @@ class _Shard:
     start: int
 
 
+class Measured(Protocol):
+    """What the store must know of whatever makes numbers of images: a `Backbone`, or a measure of pairs."""
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        """Width of each output."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything that can move an output."""
+
+
 class FeatureStore:
     """Features in a folder, one sub-folder a backbone fingerprint, in shards of at most `PACK_IMAGES` images.
 
@@ -86,7 +99,7 @@ class FeatureStore:
         self._told_unwritable = False
 
     def load(
-        self, backbone: Backbone, digests: Sequence[str], *, progress: Progress
+        self, backbone: Measured, digests: Sequence[str], *, progress: Progress
     ) -> tuple[dict[str, Features], NDArray[np.bool_]]:
         """What is kept of ``digests``: one [len(digests), width] array an output, and which rows are there.
 
@@ -117,7 +130,7 @@ class FeatureStore:
 
     def _adopt_rows(
         self,
-        backbone: Backbone,
+        backbone: Measured,
         digests: Sequence[str],
         values: Mapping[str, Features],
         found: NDArray[np.bool_],
@@ -137,7 +150,7 @@ class FeatureStore:
             self.write(backbone, [digests[row] for row in part], arrays, progress=progress)
 
     def write(
-        self, backbone: Backbone, digests: Sequence[str], values: Mapping[str, Features], *, progress: Progress
+        self, backbone: Measured, digests: Sequence[str], values: Mapping[str, Features], *, progress: Progress
     ) -> Path | None:
         """Keep the outputs of up to `PACK_IMAGES` images; the file they are in.
 
@@ -172,7 +185,7 @@ class FeatureStore:
             return None
         return path
 
-    def _refresh(self, backbone: Backbone, progress: Progress) -> Mapping[str, Sequence[tuple[_Shard, int]]]:
+    def _refresh(self, backbone: Measured, progress: Progress) -> Mapping[str, Sequence[tuple[_Shard, int]]]:
         """Where the rows of each digest are, shards written by other processes since the last call included."""
         places = self._places.setdefault(backbone.fingerprint, {})
         paths: list[Path] = []
@@ -219,7 +232,7 @@ class FeatureStore:
             progress.note(f"damaged features are ignored and computed again: {path}")
 
 
-def _read_head(path: Path, backbone: Backbone) -> _Shard | None:
+def _read_head(path: Path, backbone: Measured) -> _Shard | None:
     """The head of a shard, or None if it is not one of this backbone."""
     try:
         with path.open("rb") as stream:
