@@ -19,7 +19,7 @@ from palette_bench.common.workers import map_unordered
 from palette_bench.prepare.images import ImageU8
 from palette_bench.score.features import Features, FeatureStore
 from palette_bench.score.metrics import similarity
-from palette_bench.score.recipes import LPIPS, lpips_fingerprint
+from palette_bench.score.recipes import lpips_fingerprint
 
 ITEMS_A_CHUNK = 8
 PAIRS_A_BATCH = 16
@@ -30,19 +30,14 @@ VALUE, CLAMPED = "value", "clamped"
 class PairMeasure:
     """A number of two images as the feature store knows it: what a backbone is for one."""
 
-    name: str
     fingerprint: str
     outputs: Mapping[str, int]
-
-    def extract(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Pairs are not computed from one image."""
-        raise NotImplementedError(self.name)
 
 
 def ms_ssim_measure(scales: int) -> PairMeasure:
     """MS-SSIM with so many scales, as it is kept."""
     weights = similarity.weights_for(scales)
-    return PairMeasure(f"ms-ssim-{scales}", fingerprint(["ms-ssim", 1, list(weights.weights)]), {VALUE: 1, CLAMPED: 1})
+    return PairMeasure(fingerprint(["ms-ssim", 1, list(weights.weights)]), {VALUE: 1, CLAMPED: 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +152,7 @@ def lpips(
     progress: Progress,
 ) -> PairNumbers:
     """LPIPS of consecutive samples. The network is built only if a pair is missing."""
-    measure = PairMeasure(LPIPS, network.fingerprint, {VALUE: 1})
+    measure = PairMeasure(network.fingerprint, {VALUE: 1})
     keys = [[pair_digest(of[a], of[b]) for a, b in consecutive(of)] for of in digests]
     values, found = store.load(measure, _flat(keys), progress=progress)
     kept = {key: (values[VALUE][at, 0], np.float32(0)) for at, key in enumerate(_flat(keys)) if found[at]}
