@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError
 from palette_bench.score.metrics.estimate import Estimate, with_error
-
-Features = NDArray[np.float32] | NDArray[np.float64]
-"""[n, D], one row an image."""
+from palette_bench.score.metrics.sides import Features, check_sides
 
 Matrix = NDArray[np.float64]
 
@@ -127,7 +125,7 @@ def _both(
     predictions: Features, references: Features, first: Matrix, second: Matrix, paired: bool
 ) -> tuple[KernelDistance, NDArray[np.float64]]:
     """The distance over all images, and that of each subset; columns of ``first`` and ``second`` mark the subsets."""
-    _check(predictions, references, paired)
+    check_sides(predictions, references, fewest=2, needs="a kernel distance needs two images", paired=paired)
     draws = _Draws(first, second)
     with np.errstate(over="ignore", invalid="ignore"):
         statistic = (_paired if paired else _unpaired)(predictions, references, draws)
@@ -300,23 +298,3 @@ def _upper(count: int) -> Iterator[tuple[_Span, _Span]]:
         for columns in _tiles(count):
             if columns >= rows:
                 yield rows, columns
-
-
-def _check(predictions: Features, references: Features, paired: bool) -> None:
-    for name, side in (("predictions", predictions), ("references", references)):
-        if side.ndim != 2 or side.shape[1] == 0:
-            raise InputError("these are no features", where=name, expected="[n, D]", found=list(side.shape))
-        if len(side) < 2:
-            raise InputError("a kernel distance needs two images", where=name, expected=">= 2", found=len(side))
-        if not np.isfinite(side).all():
-            raise InputError("features are not finite", where=name, found="NaN or infinity")
-    if predictions.shape[1] != references.shape[1]:
-        raise InputError(
-            "features of different networks cannot be compared",
-            expected=references.shape[1],
-            found=predictions.shape[1],
-        )
-    if paired and len(predictions) != len(references):
-        raise InputError(
-            "pairs need as many predictions as references", expected=len(references), found=len(predictions)
-        )

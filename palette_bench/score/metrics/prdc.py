@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError
 from palette_bench.score.metrics.estimate import Estimate, from_influence, of_share
-
-Features = NDArray[np.float32]
-"""[n, D], one row an image."""
+from palette_bench.score.metrics.sides import Features, check_sides
 
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -385,25 +383,5 @@ def _blocks(count: int) -> Iterator[tuple[int, int]]:
 def _check(predictions: Features, references: Features, ks: tuple[int, int], paired: bool) -> None:
     if min(ks) < 1:
         raise InputError("a ball needs a neighbour to end at", expected="k >= 1", found=min(ks))
-    for name, side in (("predictions", predictions), ("references", references)):
-        if side.ndim != 2 or side.shape[1] == 0:
-            raise InputError("these are no features", where=name, expected="[n, D]", found=list(side.shape))
-        if len(side) <= max(ks):
-            raise InputError(
-                f"a ball that ends at neighbour {max(ks)} needs more images",
-                where=name,
-                expected=f">= {max(ks) + 1}",
-                found=len(side),
-            )
-        if not np.isfinite(side).all():
-            raise InputError("features are not finite", where=name, found="NaN or infinity")
-    if predictions.shape[1] != references.shape[1]:
-        raise InputError(
-            "features of different networks cannot be compared",
-            expected=references.shape[1],
-            found=predictions.shape[1],
-        )
-    if paired and len(predictions) != len(references):
-        raise InputError(
-            "pairs need as many predictions as references", expected=len(references), found=len(predictions)
-        )
+    needs = f"a ball that ends at neighbour {max(ks)} needs more images"
+    check_sides(predictions, references, fewest=max(ks) + 1, needs=needs, paired=paired)
