@@ -255,30 +255,39 @@ def _wanted(
             raise UsageError(
                 f"recipe {name} does not fit this set", where=opened.set_id, expected=", ".join(r.name for r in known)
             )
-    everything = ALL in options.also
-    grouped = bool(options.categories) or Grouping.CLASS in options.by
     wanted: list[Recipe] = []
     refused: dict[str, str] = {}
     for recipe in known:
-        chosen = recipe.name in asked
-        if not chosen:
-            if recipe.on_request and not everything:
-                continue
-            if recipe.metric is Metric.DIVERSITY and samples < 2:
-                continue
-            if recipe.metric is Metric.FRECHET and not recipe.on_request and not everything:
-                of_evaluation_set = not needs_statistics(recipe)
-                if of_evaluation_set != (options.reference == EVAL_SET) and not (of_evaluation_set and grouped):
-                    continue
-        if (reason := _impossible(recipe, opened, labels, samples)) is not None:
+        if recipe.name not in asked and _unasked(recipe, options, samples):
+            continue
+        if (reason := _impossible(recipe, opened, labels, options, samples)) is not None:
             refused[recipe.name] = reason
         else:
             wanted.append(recipe)
     return wanted, refused
 
 
-def _impossible(recipe: Recipe, opened: FrozenSet, labels: NDArray[np.int64] | str, samples: int) -> str | None:
+def _unasked(recipe: Recipe, options: Options, samples: int) -> bool:
+    """Whether a recipe is left out unless it is named."""
+    if needs_statistics(recipe) and options.reference == EVAL_SET:
+        return True
+    if recipe.metric is Metric.DIVERSITY and samples < 2:
+        return True
+    if ALL in options.also:
+        return False
+    if recipe.metric is Metric.FRECHET and not needs_statistics(recipe) and not recipe.on_request:
+        # Groups have no other FID.
+        grouped = bool(options.categories) or Grouping.CLASS in options.by
+        return options.reference != EVAL_SET and not grouped
+    return recipe.on_request
+
+
+def _impossible(
+    recipe: Recipe, opened: FrozenSet, labels: NDArray[np.int64] | str, options: Options, samples: int
+) -> str | None:
     """Why a recipe cannot be computed on a set, or None."""
+    if needs_statistics(recipe) and options.reference == EVAL_SET:
+        return "it compares with FID's reference set, which --reference eval-set leaves out"
     parameters = recipe.parameters
     least = {
         Metric.FRECHET: FEWEST_IMAGES,

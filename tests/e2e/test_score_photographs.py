@@ -275,6 +275,15 @@ def test_every_recipe_on_request(photos: FrozenSet, tmp_path: Path, run: RunComm
     assert again["result_id"] == record["result_id"]
 
 
+def test_a_recipe_that_the_reference_leaves_out_says_so(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    record = score(run, "colorize", preds, "--reference", "eval-set", "--also", "fid-inception2015-tf1")
+    refused = record["refused"]
+    assert isinstance(refused, dict)
+    assert "--reference eval-set leaves out" in refused["fid-inception2015-tf1"]
+    assert "fid-inception2015-tf1-evalset" in values(record)
+
+
 def test_an_unknown_or_foreign_recipe_is_refused(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     for name in ("fid", "fid-scenes32"):
