@@ -2,7 +2,7 @@
 
 python -m benchmarks.coverage gaussian
 python -m benchmarks.coverage scenes32
-python -m benchmarks.coverage wide --repetitions 200
+python -m benchmarks.coverage wide --width 512 --count 500 --repetitions 400
 python -m benchmarks.coverage bootstrap
 
 The truth is the mean of the metric over all repetitions: the metric's expectation at this n. The Monte Carlo error of a
@@ -13,8 +13,7 @@ gaussian: 64 features; a prediction is correlated with its reference. It is off 
 that FID is mostly noise, and for the neighbour metrics by more, so that they are not all 1. scenes32: features of the
 embedded classifier for scenes whose right half is the mirrored left, resampled from a pool of the world's train split;
 the neighbour metrics, for which an image drawn twice is its own neighbour, draw without replacement, which narrows
-their spread by the root of 1 - n / pool. wide: Gaussian, 2048 features of a falling spectrum, fewer images than
-features. bootstrap: what a percentile bootstrap of the FID makes of one set of each of them.
+their spread by the root of 1 - n / pool. wide: Gaussian, features of a falling spectrum, few images for them. bootstrap: what a percentile bootstrap of the FID makes of one set of each of them.
 """
 
 import argparse
@@ -202,6 +201,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--count", type=int, default=2000, help="images a set")
     parser.add_argument("--metrics", choices=("all", "cheap", "kernel", "neighbours"), default="all")
+    parser.add_argument("--width", type=int, default=2048, help="features of the wide world")
     parser.add_argument("--pool", type=int, default=POOL, help="scenes of the pool")
     arguments = parser.parse_args()
     count, repetitions = arguments.count, arguments.repetitions
@@ -214,7 +214,7 @@ def main() -> None:
         f"{'world':<10} {'n':>6} {'metric':<22} {'sets':>6} {'mean':>11} {'spread':>10} {'error/it':>9} {'cover %':>7}"
     )
     if arguments.world == "wide":
-        cover("wide", Gaussian(2048, 0.01, 10_000), distances, count, repetitions)
+        cover("wide", Gaussian(arguments.width, 0.01, 10_000), distances, count, repetitions)
         return
     world: World = Gaussian(64, 0.1, 10_000) if arguments.world == "gaussian" else Scenes(arguments.pool)
     for metrics, part in ((cheap, 1), (kernel, 4), (neighbours, 6)):

@@ -100,6 +100,7 @@ class _Run:
     task_fingerprint: str
     options: Options
     labels: NDArray[np.int64] | str
+    groups: list[Group]
     recipes: list[Recipe]
     refused: dict[str, str]
     reference: str | None
@@ -210,6 +211,7 @@ def _begin(
     canary.check(GeometryName(opened.geometry))
     task_fingerprint = opened.task_fingerprint(task)
     labels = network_labels(opened)
+    wanted_groups = _wanted_groups(opened, task, options)
     recipes, refused = _wanted(opened, labels, options, samples)
     reference = None if options.reference == EVAL_SET else statistics.reference_name(opened, options.reference)
     names = [n for n in dict.fromkeys(recipe.backbone for recipe in recipes) if n not in (PIXELS, LPIPS)]
@@ -241,7 +243,27 @@ def _begin(
         progress=progress,
         lpips=lpips,
     )
-    return _Run(opened, task, task_fingerprint, options, labels, recipes, refused, reference, networks, engine)
+    return _Run(
+        opened,
+        task,
+        task_fingerprint,
+        options,
+        labels,
+        wanted_groups,
+        recipes,
+        refused,
+        reference,
+        networks,
+        engine,
+    )
+
+
+def _wanted_groups(opened: FrozenSet, task: Task, options: Options) -> list[Group]:
+    """The groups that were asked for, but for hole sizes. What cannot be grouped is refused before hours of work."""
+    if Grouping.HOLE_SIZE in options.by and not task.masked:
+        raise UsageError("this task hides nothing", where=task.name, expected="a task with holes for --by hole-size")
+    found = groups.by_class(opened) if Grouping.CLASS in options.by else []
+    return found + [groups.of_categories(opened, path) for path in options.categories]
 
 
 def _wanted(
@@ -475,11 +497,8 @@ def _metric(
 
 
 def _groups(run: _Run, admitted: Admitted, inputs: Inputs) -> list[GroupRecord]:
-    """The numbers of the groups that were asked for, and of hole sizes wherever they differ."""
-    found: list[Group] = []
-    if Grouping.CLASS in run.options.by:
-        found += groups.by_class(run.opened)
-    found += [groups.of_categories(run.opened, path) for path in run.options.categories]
+    """The numbers of the groups that were asked for, and of bands of hole size wherever they differ."""
+    found = list(run.groups)
     by_hole = groups.by_hole_size(admitted.rows)
     if len(by_hole) > 1 or Grouping.HOLE_SIZE in run.options.by:
         found += by_hole

@@ -284,6 +284,21 @@ def test_a_recipe_that_the_reference_leaves_out_says_so(photos: FrozenSet, tmp_p
     assert "fid-inception2015-tf1-evalset" in values(record)
 
 
+def test_what_cannot_be_grouped_is_refused_before_anything_is_computed(
+    photos: FrozenSet, tmp_path: Path, run: RunCommand
+) -> None:
+    preds = write_references(photos, tmp_path / "preds")
+    common = ("score", "--task", "colorize", "--preds", preds, "--allow-other-weights")
+    code, _, err = run(*common, "--by", "hole-size")
+    assert code == 2
+    assert "this task hides nothing" in err
+    (tmp_path / "list.txt").write_text("no such class\n")
+    code, _, err = run(*common, "--categories", tmp_path / "list.txt")
+    assert code == 3
+    assert "no such class" in err
+    assert not (photos.folder.parents[1] / "features").exists()
+
+
 def test_an_unknown_or_foreign_recipe_is_refused(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     for name in ("fid", "fid-scenes32"):
