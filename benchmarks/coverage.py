@@ -13,7 +13,8 @@ gaussian: 64 features; a prediction is correlated with its reference. It is off 
 that FID is mostly noise, and for the neighbour metrics by more, so that they are not all 1. scenes32: features of the
 embedded classifier for scenes whose right half is the mirrored left, resampled from a pool of the world's train split;
 the neighbour metrics, for which an image drawn twice is its own neighbour, draw without replacement, which narrows
-their spread by the root of 1 - n / pool. wide: Gaussian, features of a falling spectrum, few images for them. bootstrap: what a percentile bootstrap of the FID makes of one set of each of them.
+their spread by the root of 1 - n / pool. wide: Gaussian, features of a falling spectrum, few images for them.
+bootstrap: what a percentile bootstrap of the FID makes of one set of each of them.
 """
 
 import argparse
