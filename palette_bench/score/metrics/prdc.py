@@ -51,7 +51,7 @@ BLOCK_SEED = 2020
 MOST = (1.0, 1.0, math.inf, 1.0)
 """The greatest precision, recall, density and coverage there can be."""
 
-TAKEN_OUT = 0.75
+TAKEN_OUT = 2 / 3
 """The power of the blocks' factor that is taken out."""
 
 LEAST_KEPT = 0.1
