@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from palette_bench.publish.published import Column, PublishedRow, published_rows
 from palette_bench.score.recipes import Direction, Metric, Recipe, named
-from palette_bench.score.record import MetricValue, ResultRecord
+from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord
 
 COLUMN_OF_TITLE = {
     "FID": Column.FID,
@@ -131,6 +131,8 @@ def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bo
     reasons: list[str] = []
     if not metric.canonical:
         reasons.append(f"not comparable with anything: the weights of {metric.backbone} are not the published ones")
+    if metric.precision != FLOAT32:
+        reasons.append(f"not comparable with anything: {metric.backbone} ran in {metric.precision}")
     if has_published and record.scored.variant:
         reasons.append(f"another variant of the set: {', '.join(record.scored.variant)}")
     if has_published and metric.recipe.endswith("-evalset"):

@@ -9,6 +9,7 @@ from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.files import write_bytes, write_json
 
 SCHEMA = 2
+FLOAT32 = "float32"
 RECORD_FILE = "result.json"
 ITEMS_FILE = "items.csv"
 
@@ -20,7 +21,7 @@ class MetricValue:
     ``low`` to ``high`` is the 95 % interval, of the expectation at this number of images; it and ``standard_error`` are
     None where there is none. ``details`` is what else is known of the number. ``reference_value`` is None where the
     references' own number says nothing. ``fingerprint`` covers recipe, network, weights and, for FID, the reference
-    set. ``canonical`` is False when the weights are not the published ones.
+    set. ``canonical`` is False when the weights are not the published ones. ``precision`` is what the network ran in.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class MetricValue:
     canonical: bool
     signature: str
     details: Mapping[str, float] = field(default_factory=dict)
+    precision: str = FLOAT32
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the record file."""
@@ -56,6 +58,7 @@ class MetricValue:
             "backbone": self.backbone,
             "weights_sha256": self.weights_sha256,
             "canonical_weights": self.canonical,
+            "precision": self.precision,
             "signature": self.signature,
         }
 

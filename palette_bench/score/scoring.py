@@ -6,7 +6,7 @@ first joins them. However it was divided, the record is the same.
 
 import importlib.util
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +38,7 @@ from palette_bench.score.parts import Part
 from palette_bench.score.predictions import locate
 from palette_bench.score.recipes import LPIPS, PIXELS, Direction, Metric, Recipe, Reference, for_protocol, named
 from palette_bench.score.record import (
+    FLOAT32,
     GroupRecord,
     GroupValue,
     MetricValue,
@@ -89,6 +90,7 @@ class _Network:
     fingerprint: str
     weights_sha256: str
     canonical: bool
+    precision: str = FLOAT32
 
 
 @dataclass(slots=True)
@@ -227,7 +229,10 @@ def _begin(
         )
         for name in names
     ]
-    networks = {b.name: _Network(b.name, b.fingerprint, b.weights_sha256, b.canonical) for b in backbones}
+    networks = {
+        b.name: _Network(b.name, b.fingerprint, b.weights_sha256, b.canonical, str(b.spec.definition["precision"]))
+        for b in backbones
+    }
     networks[PIXELS] = _Network(PIXELS, PIXELS, "", True)
     lpips = None
     if any(recipe.backbone == LPIPS for recipe in recipes):
@@ -372,11 +377,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             metrics=metrics,
             refused=run.refused,
             warnings=(*admitted.warnings, *_status_warnings(opened), *_clamped_warnings(numbers)),
-            incomparable=tuple(
-                f"the weights of {network.name} are not the published ones"
-                for network in run.networks.values()
-                if not network.canonical
-            ),
+            incomparable=tuple(_incomparable(run.networks.values())),
             environment=_environment(run),
             groups=tuple(_groups(run, admitted, inputs)),
             histogram=histogram(measured.diversity["ms_ssim"].values.ravel()).counts
@@ -385,6 +386,14 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
         ),
         _items_csv(opened, admitted, numbers),
     )
+
+
+def _incomparable(networks: Iterable[_Network]) -> Iterator[str]:
+    for network in networks:
+        if not network.canonical:
+            yield f"the weights of {network.name} are not the published ones"
+        if network.precision != FLOAT32:
+            yield f"{network.name} ran in {network.precision}"
 
 
 def _for_recipe(recipe: Recipe) -> str:
@@ -493,6 +502,7 @@ def _metric(
             canonical=network.canonical,
         ),
         details=number.details,
+        precision=network.precision,
     )
 
 

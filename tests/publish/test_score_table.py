@@ -100,6 +100,10 @@ def test_the_papers_pd_is_marked_as_undefined() -> None:
             {"metrics": {"fid-inception2015-tf1": metric("fid-inception2015-tf1", "FID", 6.25, canonical=False)}},
             "not comparable with anything",
         ),
+        (
+            {"metrics": {"fid-inception2015-tf1": metric("fid-inception2015-tf1", "FID", 6.25, precision="bfloat16")}},
+            "inception2015 ran in bfloat16",
+        ),
         ({"metrics": {EVALSET: metric(EVALSET, "FID (evaluation set)", 1.0)}}, "another recipe"),
     ],
 )
