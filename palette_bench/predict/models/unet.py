@@ -1,0 +1,367 @@
+"""Palette's network: the U-Net of ADM (Dhariwal & Nichol 2021, 256x256) without labels, told the noise level gamma.
+
+Shapes are [n, channels, height, width]. At 256x256 the levels are
+256:256, 128:256, 64:512, 32:512, 16:1024, 8:1024 (side:channels), two residual blocks each on the way down and three on
+the way up, with self-attention in every block at 32, 16 and 8 and in the middle. The image is concatenated to the
+condition on channels: 6 in, 3 out. The regression twin is the same class with the condition alone: 3 in, 3 out.
+
+With ``preset("palette256")`` it has 552,814,083 parameters and needs 2,239.7 GFLOP for one 256x256 image forward (twice
+its multiply-adds); the regression twin has 552,807,171 parameters.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from palette_bench.common.errors import UsageError
+
+MAX_PERIOD = 10_000.0
+
+
+class Mixing(StrEnum):
+    """How far pixels see each other at the coarse levels: the four rows of Table 5."""
+
+    GLOBAL = "global"
+    """Self-attention over the whole image: Palette."""
+    LOCAL = "local"
+    """Self-attention inside 2x2 non-overlapping query blocks of the training size; larger images have more blocks."""
+    BLOCKS = "more-blocks"
+    """No attention anywhere and twice the residual blocks at the levels that had it."""
+    DILATED = "dilated"
+    """As ``more-blocks``, the blocks of a level dilated 1, 2, 4, 8."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether there is attention at all."""
+        return self in (Mixing.GLOBAL, Mixing.LOCAL)
+
+
+class GammaEmbedding(StrEnum):
+    """What of the noise level gamma goes into the sinusoids (MODEL_FACTS A2)."""
+
+    SQRT_1000 = "sqrt1000"
+    """1000 sqrt(gamma), the range that ADM's time steps have."""
+    SQRT_5000 = "sqrt5000"
+    """5000 sqrt(gamma), as in ports of WaveGrad."""
+    RAW = "raw"
+    """gamma itself, as in the ports of Palette by Janspiry; it tells small gammas hardly apart."""
+    LOGSNR = "logsnr"
+    """100 times the log of gamma / (1 - gamma), clipped to +-15."""
+
+    def of(self, gamma: Tensor) -> Tensor:
+        """The number that the sinusoids see; [n] float32 in (0, 1] to [n] float32."""
+        match self:
+            case GammaEmbedding.SQRT_1000:
+                return gamma.sqrt() * 1000.0
+            case GammaEmbedding.SQRT_5000:
+                return gamma.sqrt() * 5000.0
+            case GammaEmbedding.RAW:
+                return gamma
+            case GammaEmbedding.LOGSNR:
+                return torch.logit(gamma.double()).clamp(-15.0, 15.0).float() * 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Everything that decides the shapes of the network.
+
+    ``size`` is the side it is trained at, ``patch`` the side of the squares of pixels that the stem folds into channels
+    (1 for Palette), ``multipliers`` the channels of each level in units of ``channels``, ``attention`` the sides (in
+    pixels of the image over the downsampling) at which blocks attend.
+    """
+
+    size: int
+    channels: int
+    multipliers: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...]
+    head_channels: int = 64
+    groups: int = 32
+    patch: int = 1
+    mixing: Mixing = Mixing.GLOBAL
+    gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
+    dropout: float = 0.0
+    image_inputs: bool = True
+    """Whether the noisy image is an input beside the condition; the regression twin has none."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The side of each level."""
+        return tuple(self.size // self.patch >> level for level in range(len(self.multipliers)))
+
+    @property
+    def multiple(self) -> int:
+        """Sides of images must be a multiple of this."""
+        return self.patch << (len(self.multipliers) - 1)
+
+
+PRESETS = {
+    "palette256": NetworkConfig(
+        size=256, channels=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(32, 16, 8), head_channels=64
+    ),
+    "palette128": NetworkConfig(
+        size=128, channels=128, multipliers=(1, 1, 2, 3, 4), blocks=2, attention=(32, 16, 8), head_channels=64
+    ),
+    "palette64": NetworkConfig(
+        size=64, channels=64, multipliers=(1, 2, 3, 4), blocks=2, attention=(16, 8), head_channels=64
+    ),
+    "mini32": NetworkConfig(
+        size=32, channels=32, multipliers=(1, 2, 3), blocks=2, attention=(8, 4), head_channels=32, groups=8, patch=2
+    ),
+}
+
+
+def preset(name: str, *, mixing: Mixing = Mixing.GLOBAL, image_inputs: bool = True) -> NetworkConfig:
+    """The configuration of that name. Raises UsageError for a name that is not in ``PRESETS``."""
+    if name not in PRESETS:
+        raise UsageError("no such network", expected=f"one of {', '.join(PRESETS)}", found=name)
+    return replace(PRESETS[name], mixing=mixing, image_inputs=image_inputs)
+
+
+def _norm(channels: int, config: NetworkConfig) -> nn.GroupNorm:
+    return nn.GroupNorm(config.groups, channels)
+
+
+def _zeroed(module: nn.Conv2d) -> nn.Conv2d:
+    """A convolution that starts as the zero function, so that its block starts as the identity."""
+    nn.init.zeros_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+    return module
+
+
+class Resample(StrEnum):
+    """What a residual block does to the side of its image."""
+
+    KEEP = "keep"
+    DOWN = "down"
+    UP = "up"
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, 3x3; norm with scale and shift from the noise level, SiLU, 3x3; beside a skip.
+
+    [n, inputs, h, w] to [n, outputs, h, w], or half or twice the side: average pooling or nearest, on both branches.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, config: NetworkConfig, *, dilation: int = 1, resample: Resample = Resample.KEEP
+    ) -> None:
+        super().__init__()
+        self.resample = resample
+        self.norm_in = _norm(inputs, config)
+        self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.level = nn.Linear(4 * config.channels, 2 * outputs)
+        self.norm_out = _norm(outputs, config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv_out = _zeroed(nn.Conv2d(outputs, outputs, 3, padding=dilation, dilation=dilation))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """``x`` [n, inputs, h, w] and the activated embedding ``level`` [n, 4 channels]."""
+        inner = functional.silu(self.norm_in(x))
+        inner = self.conv_in(self._resampled(inner))
+        scale, shift = self.level(level)[:, :, None, None].chunk(2, dim=1)
+        inner = functional.silu(torch.addcmul(shift, self.norm_out(inner), 1.0 + scale))
+        inner = self.conv_out(self.dropout(inner))
+        skipped: Tensor = self.skip(self._resampled(x))
+        return skipped + inner
+
+    def _resampled(self, x: Tensor) -> Tensor:
+        if self.resample is Resample.DOWN:
+            return functional.avg_pool2d(x, 2)
+        if self.resample is Resample.UP:
+            return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        return x
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention beside the identity, over the whole image or inside squares of side ``window``."""
+
+    def __init__(self, channels: int, config: NetworkConfig, *, window: int | None) -> None:
+        super().__init__()
+        if channels % config.head_channels:
+            raise ValueError(f"{channels} channels do not divide into heads of {config.head_channels}")
+        self.heads = channels // config.head_channels
+        self.window = window
+        self.norm = _norm(channels, config)
+        # One head's query, key and value lie side by side, as in ADM's checkpoints.
+        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = _zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to the same shape."""
+        mixed = self.query_key_value(self.norm(x))
+        side = self.window
+        if side is None or (x.shape[2] <= side and x.shape[3] <= side):
+            seen = self._attend(mixed)
+        else:
+            seen = _from_windows(self._attend(_to_windows(mixed, side)), x.shape[2], x.shape[3], side)
+        return x + self.project(seen)  # type: ignore[no-any-return]
+
+    def _attend(self, mixed: Tensor) -> Tensor:
+        """[n, 3 c, h, w] to [n, c, h, w]."""
+        n, channels, height, width = mixed.shape
+        per_head = mixed.reshape(n, self.heads, channels // self.heads, height * width).transpose(2, 3)
+        query, key, value = per_head.chunk(3, dim=3)  # [n, heads, h w, head_channels]
+        seen = functional.scaled_dot_product_attention(query, key, value)
+        return seen.transpose(2, 3).reshape(n, channels // 3, height, width)
+
+
+def _to_windows(x: Tensor, side: int) -> Tensor:
+    """[n, c, h, w] to [n * windows, c, side, side]."""
+    n, channels, height, width = x.shape
+    x = x.reshape(n, channels, height // side, side, width // side, side)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
+
+
+def _from_windows(x: Tensor, height: int, width: int, side: int) -> Tensor:
+    """The inverse of ``_to_windows``."""
+    rows, columns, channels = height // side, width // side, x.shape[1]
+    x = x.reshape(-1, rows, columns, channels, side, side).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(-1, channels, height, width)
+
+
+class Block(nn.Module):
+    """A residual block, and attention after it where the level attends."""
+
+    def __init__(self, residual: ResidualBlock, attention: Attention | None) -> None:
+        super().__init__()
+        self.residual = residual
+        self.attention = attention
+        self.recompute = False
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """[n, c, h, w] and the embedding to what comes out of both."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            again: Tensor = checkpoint(self._run, x, level, use_reentrant=False)
+            return again
+        return self._run(x, level)
+
+    def _run(self, x: Tensor, level: Tensor) -> Tensor:
+        x = self.residual(x, level)
+        return x if self.attention is None else self.attention(x)
+
+
+class Network(nn.Module):
+    """The U-Net: a noisy image and its condition to the noise (Palette), or a condition to an image (regression)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, patch = config.channels, config.patch
+        inputs = 6 if config.image_inputs else 3
+        self.embed = nn.Sequential(nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, 4 * channels))
+        self.stem = (
+            nn.Conv2d(inputs, channels, 3, padding=1)
+            if patch == 1
+            else nn.Conv2d(inputs, channels, patch, stride=patch)
+        )
+
+        self.encoder = nn.ModuleList()
+        width, skips = channels, [channels]
+        for depth, multiplier in enumerate(config.multipliers):
+            for index in range(self._blocks_at(depth)):
+                self.encoder.append(self._block(width, channels * multiplier, depth, index))
+                width = channels * multiplier
+                skips.append(width)
+            if depth + 1 < len(config.multipliers):
+                self.encoder.append(Block(ResidualBlock(width, width, config, resample=Resample.DOWN), None))
+                skips.append(width)
+
+        window = config.sides[-1] // 2 if config.mixing is Mixing.LOCAL else None
+        self.middle = nn.ModuleList(
+            [
+                Block(
+                    ResidualBlock(width, width, config),
+                    Attention(width, config, window=window) if config.mixing.attends else None,
+                ),
+                Block(ResidualBlock(width, width, config), None),
+            ]
+        )
+
+        self.decoder = nn.ModuleList()
+        for depth, multiplier in reversed(list(enumerate(config.multipliers))):
+            for index in range(self._blocks_at(depth) + 1):
+                self.decoder.append(self._block(width + skips.pop(), channels * multiplier, depth, index))
+                width = channels * multiplier
+            if depth:
+                self.decoder.append(Block(ResidualBlock(width, width, config, resample=Resample.UP), None))
+
+        self.norm = _norm(width, config)
+        self.head = _zeroed(nn.Conv2d(width, 3 * patch * patch, 3, padding=1))
+
+    def _attends_at(self, depth: int) -> bool:
+        return self.config.sides[depth] in self.config.attention
+
+    def _blocks_at(self, depth: int) -> int:
+        doubled = self._attends_at(depth) and not self.config.mixing.attends
+        return self.config.blocks * (2 if doubled else 1)
+
+    def _block(self, inputs: int, outputs: int, depth: int, index: int) -> Block:
+        config = self.config
+        dilated = self._attends_at(depth) and config.mixing is Mixing.DILATED
+        residual = ResidualBlock(inputs, outputs, config, dilation=1 << (index % 4) if dilated else 1)
+        if not (self._attends_at(depth) and config.mixing.attends):
+            return Block(residual, None)
+        window = config.sides[depth] // 2 if config.mixing is Mixing.LOCAL else None
+        return Block(residual, Attention(outputs, config, window=window))
+
+    def forward(self, condition: Tensor, noisy: Tensor | None, gamma: Tensor) -> Tensor:
+        """``condition`` and ``noisy`` [n, 3, h, w] in [-1, 1] (``noisy`` None for regression), ``gamma`` [n] in (0, 1].
+
+        Returns [n, 3, h, w]: the noise, or for regression the image.
+        """
+        inputs = condition if noisy is None else torch.cat([condition, noisy], dim=1)
+        level = functional.silu(self.embed(sinusoids(self.config.gamma_embedding.of(gamma), self.config.channels)))
+        x = self.stem(inputs)
+        skips = [x]
+        upwards = iter(self.decoder)
+        for block in self.encoder:
+            x = block(x, level)
+            skips.append(x)
+        for block in self.middle:
+            x = block(x, level)
+        for block in upwards:
+            if block.residual.resample is not Resample.UP:
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = block(x, level)
+        x = self.head(functional.silu(self.norm(x)))
+        return x if self.config.patch == 1 else functional.pixel_shuffle(x, self.config.patch)
+
+    def recompute_above(self, side: int) -> None:
+        """Do not keep activations of blocks whose images are wider than ``side`` pixels: compute them twice."""
+        for block, width in self._blocks_with_sides():
+            block.recompute = width > side
+
+    def _blocks_with_sides(self) -> Iterator[tuple[Block, int]]:
+        side = self.config.size // self.config.patch
+        for block in [*self.encoder, *self.middle, *self.decoder]:
+            if not isinstance(block, Block):
+                raise TypeError("a part of the network that is not a block")
+            if block.residual.resample is Resample.UP:
+                side *= 2
+            yield block, side
+            if block.residual.resample is Resample.DOWN:
+                side //= 2
+
+
+def sinusoids(positions: Tensor, channels: int) -> Tensor:
+    """ADM's embedding of a number: cosines, then sines, of frequencies 1 to 1 / 10,000; [n] to [n, channels] float32."""
+    half = channels // 2
+    frequencies = torch.exp(
+        torch.arange(half, dtype=torch.float32, device=positions.device) * (-math.log(MAX_PERIOD) / half)
+    )
+    angles = positions.float()[:, None] * frequencies[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
