@@ -10,6 +10,11 @@ def protocols() -> Traversable:
     return resources.files("palette_bench.protocols")
 
 
+def baselines() -> Traversable:
+    """One folder a baseline, with its ``card.toml``."""
+    return resources.files("palette_bench.baselines")
+
+
 def leaderboards() -> Traversable:
     """Published numbers and result records."""
     return resources.files("palette_bench.leaderboards")
