@@ -12,7 +12,9 @@ from palette_bench.cli.options import ANY_PATH, as_json, jobs
     epilog="""\b
 Examples:
   palette-bench export --task uncrop --holes white --out conditions/
-  palette-bench export --set imagenet-ctest10k --task jpeg-qf5 --out conditions/"""
+  palette-bench export --set imagenet-ctest10k --task jpeg-qf5 --out conditions/
+  palette-bench export --task inpaint-center --layout lama --out lama-inputs/
+  palette-bench export --set crops --task inpaint-center --layout hifill --source originals/ --out hifill-inputs/"""
 )
 @click.option("--set", "name", help="A prepared set.  [default: the only one that has the task]")
 @click.option("--task", required=True, help="Which conditions, e.g. uncrop.")
@@ -20,15 +22,37 @@ Examples:
 @click.option(
     "--holes",
     type=click.Choice(["white", "black"]),
-    help="Colour of the holes in mask files; required where there are masks, because models disagree.",
+    help="Colour of the holes in mask files; the plain layout requires it where there are masks: models disagree.",
 )
+@click.option(
+    "--layout",
+    default="plain",
+    show_default=True,
+    metavar="LAYOUT",
+    help="Whose input convention: plain, deepfillv2, hifill, hifill-256, lama, mat, comodgan, repaint, i2sb, janspiry, "
+    "guided-diffusion, boundless, infinitygan, coltran, ddcolor, fbcnn, qgac.",
+)
+@click.option("--source", type=ANY_PATH, help="The original images, for a layout that shows more of them (hifill).")
 @click.option("--references", is_flag=True, help="Write the references too. Keep them away from the model.")
 @jobs
 @as_json
 def command(
-    name: str | None, task: str, out: Path, holes: str | None, *, references: bool, jobs: int | None, as_json: bool
+    name: str | None,
+    task: str,
+    out: Path,
+    holes: str | None,
+    layout: str,
+    source: Path | None,
+    *,
+    references: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
-    """Write a task's conditions as files: images, masks (always PNG), JPEG bytes, and the list of ids."""
+    """Write a task's conditions as files: images, masks (always PNG), JPEG bytes, and the list of ids.
+
+    A model's --layout has the names, sizes and mask colours that the model reads; `palette-bench import` reads what it
+    writes.
+    """
     from palette_bench.common.workers import default_jobs
     from palette_bench.prepare.export import HoleColour, export
     from palette_bench.prepare.frozen import open_only_set
@@ -42,9 +66,13 @@ def command(
         references=references,
         jobs=jobs or default_jobs(),
         progress=console.progress(),
+        layout=layout,
+        source=source,
     )
     if as_json:
         console.print_json({"folder": str(written.folder), "count": written.count, "parts": list(written.parts)})
         return
     click.echo(f"{written.folder}: {written.count} items of {opened.set_id}, {task}: {', '.join(written.parts)}")
+    if written.note:
+        click.echo(f"  {written.note}")
     click.echo(f"then: palette-bench score --set {opened.set_id} --task {task} --preds DIR")

@@ -1,45 +1,48 @@
-"""Writing a task's conditions as files, for models that live elsewhere."""
+"""Writing a task's conditions as files, for models that live elsewhere, in the layouts that those read."""
 
-from collections.abc import Sequence
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from palette_bench.common.canonical import bytes_digest, lines_digest
-from palette_bench.common.errors import InputError, UsageError
-from palette_bench.common.files import write_bytes, write_json, write_plainly
+from palette_bench.common.canonical import bytes_digest, file_digest, lines_digest
+from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.common.files import atomic_writer, write_bytes, write_json, write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
 from palette_bench.prepare import canary
 from palette_bench.prepare.build import CHUNK
-from palette_bench.prepare.frozen import Conditions, FrozenSet
+from palette_bench.prepare.decode import BadImageError
+from palette_bench.prepare.degrade.holes import punch
+from palette_bench.prepare.enlarge import Surroundings, one_more, surroundings, twice
+from palette_bench.prepare.frozen import Conditions, FrozenItem, FrozenSet
+from palette_bench.prepare.images import HoleMask
+from palette_bench.prepare.input_layouts import PLAIN, Arrays, Canvas, InputLayout, input_layout
+from palette_bench.prepare.input_layouts import HoleColour as HoleColour
+from palette_bench.prepare.layout import EARLIEST_ZIP_DATE, mask_key, pack, write_masks
 from palette_bench.prepare.pngs import encode_png
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task, TaskKind
 
-
-class HoleColour(StrEnum):
-    """What a hole looks like in a mask file; models disagree, so it is never assumed."""
-
-    WHITE = "white"
-    BLACK = "black"
-
-
-IMAGES, MASKS, JPEGS, REFERENCES = "images", "masks", "jpegs", "references"
+REFERENCES = "references"
 EXPORT_FILE = "export.json"
 LIST_FILE = "list.txt"
+MASKS_FILE = "masks.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: a folder, how many items, which sub-folders."""
+    """What was written: a folder, how many items, which sub-folders and files, and what to know of the layout."""
 
     folder: Path
     count: int
     parts: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,11 @@ class _Job:
     set_folder: Path
     task: str
     out: Path
+    layout: InputLayout
     holes: HoleColour | None
     references: bool
+    names: Mapping[str, str]
+    around: Surroundings | None
 
 
 _state: tuple[_Job, Conditions] | None = None
@@ -60,30 +66,60 @@ def _prepare_worker(job: _Job) -> None:
     _state = (job, opened.conditions(opened.task(job.task)))
 
 
-def _export_chunk(indices: Sequence[int]) -> list[tuple[int, dict[str, str]]]:
+_Written = tuple[int, dict[str, str]]
+
+
+def _export_chunk(indices: Sequence[int]) -> tuple[list[_Written], list[Problem]]:
+    """Write the files of some items: their digests, and what is wrong with source images."""
     if _state is None:
         raise RuntimeError("the worker was not prepared")
     job, conditions = _state
-    opened = conditions.opened
-    written: list[tuple[int, dict[str, str]]] = []
+    written: list[_Written] = []
+    problems: list[Problem] = []
     for index in indices:
-        item = opened.items[index]
-        condition = conditions.of(item)
-        files: dict[str, bytes] = {}
-        if condition.jpeg is not None:
-            files[f"{JPEGS}/{item.id}.jpg"] = condition.jpeg
-        else:
-            grey = conditions.task.kind is TaskKind.COLORIZE
-            files[f"{IMAGES}/{item.id}.png"] = encode_png(condition.image[..., 0] if grey else condition.image)
-        if condition.hole is not None:
-            white = condition.hole if job.holes is HoleColour.WHITE else ~condition.hole
-            files[f"{MASKS}/{item.id}.png"] = encode_png(white.astype(np.uint8) * 255)
-        if job.references:
-            files[f"{REFERENCES}/{item.id}.png"] = encode_png(opened.reference(item))
+        item = conditions.opened.items[index]
+        try:
+            files = _files(job, conditions, item)
+        except BadImageError as error:
+            problems.append(Problem("unusable-source", item.id, str(error)))
+            continue
         for name, data in files.items():
             write_plainly(job.out / name, data)
         written.append((index, {name: bytes_digest(data) for name, data in files.items()}))
-    return written
+    return written, problems
+
+
+def _files(job: _Job, conditions: Conditions, item: FrozenItem) -> dict[str, bytes]:
+    """The files of one item by name. Raises BadImageError for a source image that has not what lies around it."""
+    layout, name = job.layout, job.names[item.id]
+    condition = conditions.of(item)
+    image, hole = condition.image, condition.hole
+    files: dict[str, bytes] = {}
+    if hole is not None:
+        if layout.canvas is Canvas.TWICE:
+            image, hole = twice(image, hole)
+        elif layout.canvas is Canvas.ONE_MORE:
+            image = one_more(image, hole)
+        elif job.around is not None:
+            large = job.around.around(conditions.opened, item)
+            hole = np.pad(hole, conditions.opened.size // 2)
+            image = punch(large, hole)
+    if condition.jpeg is not None:
+        if layout.jpegs is not None:
+            files[layout.jpegs.format(name=name)] = condition.jpeg
+    elif layout.images is not None:
+        grey = conditions.task.kind is TaskKind.COLORIZE
+        files[layout.images.format(name=name)] = encode_png(image[..., 0] if grey else image)
+    if hole is not None and layout.masks is not None:
+        files[layout.masks.format(name=name)] = _mask_file(hole, layout, job.holes)
+    if job.references:
+        files[f"{REFERENCES}/{name}.png"] = encode_png(conditions.opened.reference(item))
+    return files
+
+
+def _mask_file(hole: HoleMask, layout: InputLayout, colour: HoleColour | None) -> bytes:
+    grey = (hole if colour is HoleColour.WHITE else ~hole).astype(np.uint8) * 255
+    return encode_png(grey if layout.mask_channels == 1 else np.repeat(grey[..., None], layout.mask_channels, axis=2))
 
 
 def export(
@@ -95,18 +131,25 @@ def export(
     references: bool,
     jobs: int,
     progress: Progress,
+    layout: str = PLAIN,
+    source: Path | None = None,
 ) -> Exported:
     """Write the conditions of a task below ``out``, which must be empty or not exist.
 
-    ``images/<id>.png`` (grey for colorize, else RGB with black holes), ``masks/<id>.png`` with holes of the chosen
-    colour, ``jpegs/<id>.jpg`` with the frozen bytes, ``references/<id>.png`` only if asked for; ``list.txt`` has the
-    ids in protocol order and ``export.json``, written last, the digest of every file. Masks are never lossy.
+    In the layout ``plain``: ``images/<id>.png`` (grey for colorize, else RGB with black holes), ``masks/<id>.png`` with
+    holes of the chosen colour, ``jpegs/<id>.jpg`` with the frozen bytes; other layouts are a model's own. With them
+    ``references/<id>.png`` only if asked for; ``list.txt`` has the ids in protocol order and ``export.json``, written
+    last, the digest of every file. Masks are never lossy. ``source`` has the original images, for the layout that
+    shows what lies around a reference. Raises UsageError for options that do not fit, InputError for a source that
+    does not.
     """
-    if task.masked and holes is None:
+    chosen = input_layout(layout)
+    colour = chosen.check(task, holes)
+    if (source is not None) != (chosen.canvas is Canvas.SURROUNDINGS):
         raise UsageError(
-            f"task {task.name} has masks, and models disagree on what is white",
-            expected="--holes white (white is filled in) or --holes black (white is kept)",
-            found="no --holes",
+            f"layout {chosen.name} {'takes no --source' if source else 'shows what lies around the references'}",
+            expected="no --source" if source else "--source with the original images",
+            found=source or "no --source",
         )
     canary.check(GeometryName(opened.geometry))
     fingerprint = opened.task_fingerprint(task)
@@ -117,14 +160,27 @@ def export(
             expected="an empty folder, or a name that does not exist yet",
             next_step="choose another --out, or remove it",
         )
+    names = file_names([item.id for item in opened.items], flat=chosen.flat)
+    around = surroundings(opened, source) if source is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    job = _Job(opened.folder, task.name, out, holes, references)
+    job = _Job(opened.folder, task.name, out, chosen, colour, references, names, around)
     chunks = [list(range(start, min(start + CHUNK, opened.count))) for start in range(0, opened.count, CHUNK)]
     digests: dict[int, dict[str, str]] = {}
+    problems: list[Problem] = []
     with progress.task(f"exporting {task.name}", opened.count, "images") as shown:
-        for rows in map_unordered(_export_chunk, chunks, processes=jobs, prepare=partial(_prepare_worker, job)):
+        for rows, faults in map_unordered(_export_chunk, chunks, processes=jobs, prepare=partial(_prepare_worker, job)):
             digests.update(rows)
-            shown.advance(len(rows))
+            problems += faults
+            shown.advance(len(rows) + len(faults))
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {opened.count} source images cannot be used",
+            where=source,
+            expected=f"images of at least {2 * opened.size} pixels each way whose centre is the reference",
+            problems=sorted(problems, key=lambda problem: problem.where),
+            next_step="give the images that the set was made from, or use a layout of the set's own size",
+        )
+    shared = _shared_files(job, opened.conditions(task))
     ids = [item.id for item in opened.items]
     write_bytes(out / LIST_FILE, "".join(f"{name}\n" for name in ids).encode())
     write_json(
@@ -136,12 +192,82 @@ def export(
             "data_digest": opened.data_digest,
             "task": task.name,
             "task_fingerprint": fingerprint,
-            "holes": holes.value if task.masked and holes else None,
+            "layout": chosen.name,
+            "canvas": chosen.canvas.value,
+            "surroundings": around.rule.value if around else None,
+            "holes": colour.value if colour else None,
+            "names": {name: item for item, name in names.items() if name != item},
             "count": len(ids),
             "list_sha256": lines_digest(ids),
             "software": canary.software(),
-            "files": {name: digest for index in range(len(ids)) for name, digest in sorted(digests[index].items())},
+            "files": {name: digest for index in range(len(ids)) for name, digest in sorted(digests[index].items())}
+            | shared,
         },
     )
-    parts = sorted({name.split("/")[0] for name in digests[0]}) if digests else []
-    return Exported(out, len(ids), tuple(parts))
+    parts = sorted({name.split("/")[0] for name in (*digests[0], *shared)}) if digests else []
+    return Exported(out, len(ids), tuple(parts), chosen.note)
+
+
+def file_names(ids: Sequence[str], *, flat: bool) -> dict[str, str]:
+    """What the file of each item is called. In a flat layout ``/`` becomes ``__``. Raises InputError if two collide."""
+    names = {item: item.replace("/", "__") if flat else item for item in ids}
+    seen: dict[str, str] = {}
+    problems = []
+    for item, name in names.items():
+        if seen.setdefault(name, item) != item:
+            problems.append(Problem("same-name", item, f"would be called {name}, as {seen[name]}"))
+    if problems:
+        raise InputError(
+            "some items would have the same file name in one folder",
+            expected="ids that differ when / is written as __",
+            problems=problems,
+            next_step="use --layout plain",
+        )
+    return names
+
+
+def _shared_files(job: _Job, conditions: Conditions) -> dict[str, str]:
+    """Write what a layout has one of for all items: arrays, lists of files. Returns their digests."""
+    opened, layout, written = conditions.opened, job.layout, []
+    names = [job.names[item.id] for item in opened.items]
+    if layout.file_lists:
+        for kind, pattern in (("images", layout.images), ("masks", layout.masks if job.holes else None)):
+            if pattern is not None:
+                lines = "".join(pattern.format(name=name) + "\n" for name in names)
+                write_bytes(job.out / f"{kind}.flist", lines.encode())
+                written.append(f"{kind}.flist")
+    if layout.arrays is Arrays.MASKS and job.holes is not None:
+        packed = (pack(_hole(conditions, item))[None] for item in opened.items)
+        freeform = conditions.task.kind is TaskKind.FREEFORM_HOLE
+        key = mask_key(conditions.task) if freeform else conditions.task.name
+        with atomic_writer(job.out / MASKS_FILE) as stream:
+            write_masks(stream, key, opened.count, opened.size**2 // 8, packed)
+        written.append(MASKS_FILE)
+    if layout.arrays is Arrays.EVERYTHING:
+        shape = (opened.count, opened.size, opened.size)
+        name = f"conditions_{'x'.join(map(str, (*shape, 3)))}.npz"
+        _write_array(job.out / name, (*shape, 3), (conditions.of(item).image for item in opened.items))
+        written.append(name)
+        if job.holes is not None:
+            holes = (_hole(conditions, item).astype(np.uint8) for item in opened.items)
+            _write_array(job.out / MASKS_FILE, shape, holes)
+            written.append(MASKS_FILE)
+    return {name: file_digest(job.out / name) for name in written}
+
+
+def _hole(conditions: Conditions, item: FrozenItem) -> HoleMask:
+    hole = conditions.holes.of(item)
+    if hole is None:
+        raise ValueError("a masked task without a mask")
+    return hole
+
+
+def _write_array(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.uint8]]) -> None:
+    """Write an uint8 array as ``arr_0`` of an .npz, part by part. Equal arrays give equal bytes."""
+    with atomic_writer(path) as stream, zipfile.ZipFile(stream, "w") as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        with archive.open(zipfile.ZipInfo("arr_0.npy", EARLIEST_ZIP_DATE), "w", force_zip64=True) as member:
+            member.write(header.getvalue())
+            for part in parts:
+                member.write(np.ascontiguousarray(part).tobytes())
