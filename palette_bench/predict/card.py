@@ -41,6 +41,8 @@ class AdapterKind(StrEnum):
     SUBPROCESS = "subprocess"
     DIRECTORY = "directory"
     OUTSIDE = "outside"
+    REFERENCE = "reference"
+    """The true images, copied by the runner: no adapter sees one. Only the baseline that ships."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +276,8 @@ def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
         shipped=shipped,
     )
     top.finish()
+    if adapter.kind is AdapterKind.REFERENCE and not shipped:
+        top.wrong("wrong value", "adapter.kind", "'reference' is that of the shipped baseline: --model reference")
     if shipped and card.name != where.parent.name:
         top.wrong("wrong value", "name", f"{card.name!r} in the folder {where.parent.name}")
     if problems:
@@ -313,7 +317,7 @@ def _adapter(top: _Table) -> AdapterSpec:
             spec = AdapterSpec(kind=kind, command=command, timeout_seconds=seconds)
         case AdapterKind.DIRECTORY:
             spec = AdapterSpec(kind=kind, folder=table.take("folder", str, "", required=True, fits=bool))
-        case AdapterKind.OUTSIDE:
+        case AdapterKind.OUTSIDE | AdapterKind.REFERENCE:
             spec = AdapterSpec(kind=kind)
     table.finish()
     return spec
