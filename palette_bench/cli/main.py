@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -23,11 +24,20 @@ COMMANDS = {
     "export": "Write a task's conditions as files for a model that lives elsewhere.",
     "weights": "List, fetch and import the weights of the scoring networks.",
     "statistics": "Compute the statistics of a FID reference set, once.",
+    "baselines": "List the models: what each is and what it can do.",
+    "predict": "Run a model over a task's conditions.",
+    "adapter": "Check that a model keeps the rules.",
+    "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
     "score": "Score a folder of predictions.",
     "merge": "Join a score that was done in parts.",
     "recipes": "List the recipes: what each number is.",
     "doctor": "Check that scoring would work here, and how fast.",
 }
+
+
+def module_name(command: str) -> str:
+    """The module of a command in this package: its name, and an underscore where that is a word of Python's."""
+    return f"{command}_" if iskeyword(command) else command
 
 
 class LazyGroup(click.Group):
@@ -41,7 +51,7 @@ class LazyGroup(click.Group):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"palette_bench.cli.{cmd_name}").command
+        command: click.Command = import_module(f"palette_bench.cli.{module_name(cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -30,6 +30,8 @@ def command(out: Path, *, jobs: int | None) -> None:
 
     from palette_bench.common.files import write_bytes
     from palette_bench.common.workers import default_jobs
+    from palette_bench.predict.card import find_card
+    from palette_bench.predict.run import Options as Running
     from palette_bench.predict.run import predict
     from palette_bench.prepare.build import build
     from palette_bench.prepare.contact_sheet import contact_sheet
@@ -53,7 +55,7 @@ def command(out: Path, *, jobs: int | None) -> None:
     records = []
     for number, method in enumerate(METHODS, 2):
         predictions = out / TASK / method
-        predict(opened, TASK, method, predictions, jobs=processes, progress=progress)
+        predict(opened, TASK, find_card(method), predictions, Running(jobs=processes), progress=progress)
         scored = score(opened, opened.task(TASK), predictions, method, Options(jobs=processes), progress=progress)
         if scored is None:
             return

@@ -272,7 +272,7 @@ def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
         weights=_weights(top),
         training=_free(top, "training"),
         outside=_outside(top, adapter.kind),
-        folder=where.parent,
+        folder=where.parent.absolute(),
         shipped=shipped,
     )
     top.finish()
