@@ -112,7 +112,7 @@ PRESETS = {
         size=64, channels=64, multipliers=(1, 2, 3, 4), blocks=2, attention=(16, 8), head_channels=64
     ),
     "mini32": NetworkConfig(
-        size=32, channels=32, multipliers=(1, 2, 3), blocks=2, attention=(8, 4), head_channels=32, groups=8, patch=2
+        size=32, channels=32, multipliers=(1, 1, 2), blocks=1, attention=(8, 4), head_channels=32, groups=8, patch=2
     ),
 }
 
@@ -169,9 +169,9 @@ class ResidualBlock(nn.Module):
         inner = self.conv_in(self._resampled(inner))
         scale, shift = self.level(level)[:, :, None, None].chunk(2, dim=1)
         inner = functional.silu(torch.addcmul(shift, self.norm_out(inner), 1.0 + scale))
-        inner = self.conv_out(self.dropout(inner))
-        skipped: Tensor = self.skip(self._resampled(x))
-        return skipped + inner
+        changed = self.conv_out(self.dropout(inner))
+        total: Tensor = changed + self.skip(self._resampled(x))
+        return total
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample is Resample.DOWN:
@@ -203,7 +203,8 @@ class Attention(nn.Module):
             seen = self._attend(mixed)
         else:
             seen = _from_windows(self._attend(_to_windows(mixed, side)), x.shape[2], x.shape[3], side)
-        return x + self.project(seen)  # type: ignore[no-any-return]
+        projected: Tensor = self.project(seen)
+        return x + projected
 
     def _attend(self, mixed: Tensor) -> Tensor:
         """[n, 3 c, h, w] to [n, c, h, w]."""
@@ -235,6 +236,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = residual
         self.attention = attention
+        self.rises = residual.resample is Resample.UP
         self.recompute = False
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
@@ -245,8 +247,10 @@ class Block(nn.Module):
         return self._run(x, level)
 
     def _run(self, x: Tensor, level: Tensor) -> Tensor:
-        x = self.residual(x, level)
-        return x if self.attention is None else self.attention(x)
+        mixed: Tensor = self.residual(x, level)
+        if self.attention is not None:
+            mixed = self.attention(mixed)
+        return mixed
 
 
 class Network(nn.Module):
@@ -322,18 +326,17 @@ class Network(nn.Module):
         level = functional.silu(self.embed(sinusoids(self.config.gamma_embedding.of(gamma), self.config.channels)))
         x = self.stem(inputs)
         skips = [x]
-        upwards = iter(self.decoder)
         for block in self.encoder:
             x = block(x, level)
             skips.append(x)
         for block in self.middle:
             x = block(x, level)
-        for block in upwards:
-            if block.residual.resample is not Resample.UP:
+        for block in self.decoder:
+            if not block.rises:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = block(x, level)
-        x = self.head(functional.silu(self.norm(x)))
-        return x if self.config.patch == 1 else functional.pixel_shuffle(x, self.config.patch)
+        out: Tensor = self.head(functional.silu(self.norm(x)))
+        return out if self.config.patch == 1 else functional.pixel_shuffle(out, self.config.patch)
 
     def recompute_above(self, side: int) -> None:
         """Do not keep activations of blocks whose images are wider than ``side`` pixels: compute them twice."""
@@ -353,7 +356,7 @@ class Network(nn.Module):
 
 
 def sinusoids(positions: Tensor, channels: int) -> Tensor:
-    """ADM's embedding of a number: cosines, then sines, of frequencies 1 to 1 / 10,000; [n] to [n, channels] float32."""
+    """ADM's embedding of a number: cosines, then sines, frequencies 1 to 1 / 10,000; [n] to [n, channels] float32."""
     half = channels // 2
     frequencies = torch.exp(
         torch.arange(half, dtype=torch.float32, device=positions.device) * (-math.log(MAX_PERIOD) / half)

@@ -231,6 +231,11 @@ def candidates(purpose: object, size: int, brush: FreeformBrush) -> Iterator[Can
         batch = min(2 * batch, LARGEST_BATCH * cheaper)
 
 
+def freeform_mask(words: NDArray[np.uint32], size: int, brush: FreeformBrush) -> HoleMask:
+    """One outcome of Algorithm 1, whatever its area, from random ``words`` [words_per_candidate(brush)]; for training."""
+    return _fill(_spans(draw_strokes(words[None], size, brush), size), size)
+
+
 def freeform_masks(
     purpose: object, size: int, brush: FreeformBrush, bands: Sequence[tuple[int, int]]
 ) -> list[HoleMask]:

@@ -1,0 +1,239 @@
+"""Palette and its regression twin as models that ``predict`` can run: `palette_bench.predict.adapters.base.Adapter`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.predict.adapters.base import ModelInput, Setting
+from palette_bench.predict.models.diffusion import KnownRegion
+from palette_bench.predict.models.samplers import SamplerConfig, read_sampler, sample
+from palette_bench.predict.models.schedules import SMALLEST_TRAINED
+from palette_bench.predict.models.unet import GammaEmbedding, Mixing, Network, NetworkConfig, preset
+from palette_bench.prepare.images import ImageU8
+
+FILL_STREAM, SAMPLE_STREAM = 0, 1
+"""The two streams of an output's seed: what fills the condition's hole, and the noise of sampling (A6)."""
+DEFAULT_BATCH = 16
+_CONFIG_KEYS = {"network", "mixing", "gamma_embedding", "known", "share_fill_noise", "batch", "sampler"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A card's ``[config]``: the network, how it was trained to see a hole, and how it is sampled.
+
+    ``batch`` is the fixed number of images that go through the network at a time: a short batch is filled up, so that
+    an image's bits do not depend on how many were asked for.
+    """
+
+    network: NetworkConfig
+    known: KnownRegion
+    share_fill_noise: bool
+    batch: int
+    sampler: SamplerConfig
+
+
+def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConfig:
+    """A card's ``[config]``. Raises UsageError naming what does not fit."""
+    if unknown := sorted(set(table) - _CONFIG_KEYS):
+        raise UsageError(
+            "a card's [config] has keys that this model does not know",
+            expected=", ".join(sorted(_CONFIG_KEYS)),
+            found=", ".join(unknown),
+        )
+    sampler = table.get("sampler", {})
+    batch = table.get("batch", DEFAULT_BATCH)
+    if not isinstance(sampler, Mapping) or not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+        raise UsageError("a card's [config]", expected="sampler a table, batch a positive number", found=dict(table))
+    try:
+        mixing = Mixing(str(table.get("mixing", Mixing.GLOBAL.value)))
+        embedding = GammaEmbedding(str(table.get("gamma_embedding", GammaEmbedding.SQRT_1000.value)))
+        known = KnownRegion(str(table.get("known", KnownRegion.CLEAN.value)))
+    except ValueError as error:
+        raise UsageError("a card's [config]", found=error) from error
+    network = preset(str(table.get("network", "palette256")), mixing=mixing, image_inputs=image_inputs)
+    return ModelConfig(
+        network=replace(network, gamma_embedding=embedding),
+        known=known,
+        share_fill_noise=bool(table.get("share_fill_noise", False)),
+        batch=batch,
+        sampler=read_sampler(sampler),
+    )
+
+
+def load_network(config: NetworkConfig, path: Path, device: torch.device) -> Network:
+    """The network with weights from a safetensors file (float32, or float16 or bfloat16 that are widened).
+
+    Raises InputError for a file that cannot be read, and for weights of another architecture, naming what differs.
+    """
+    try:
+        weights = safetensors.torch.load_file(path)
+    except Exception as error:
+        # The library raises a type of its own that is not exported, besides OSError.
+        raise InputError(
+            "a weights file cannot be read",
+            where=path,
+            expected="safetensors",
+            found=f"{type(error).__name__}: {error}",
+            next_step="fetch or export it again; a .pt or .pth goes through palette-bench's converters first",
+        ) from error
+    with torch.device("meta"):
+        network = Network(config)
+    wanted = network.state_dict()
+    problems = [Problem("missing", name, f"{list(wanted[name].shape)}") for name in wanted if name not in weights]
+    problems += [Problem("extra", name, f"{list(weights[name].shape)}") for name in weights if name not in wanted]
+    problems += [
+        Problem("shape", name, f"expected {list(wanted[name].shape)}, found {list(weights[name].shape)}")
+        for name in wanted
+        if name in weights and weights[name].shape != wanted[name].shape
+    ]
+    problems += [
+        Problem("not-finite", name, "NaN or infinity among the numbers")
+        for name, values in weights.items()
+        if name in wanted and not bool(torch.isfinite(values).all())
+    ]
+    if problems:
+        raise InputError(
+            "the weights are not those of this network",
+            where=path,
+            problems=problems,
+            next_step="check network, mixing and the kind of model in the card's [config]",
+        )
+    network.load_state_dict({name: values.float() for name, values in weights.items()}, assign=True)
+    return network.to(device=device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def save_network(tensors: Mapping[str, Tensor], *, half: bool) -> bytes:
+    """Weights as a safetensors file, float16 if ``half``: what a card ships."""
+    kind = torch.float16 if half else torch.float32
+    return safetensors.torch.save({name: value.detach().cpu().to(kind).contiguous() for name, value in tensors.items()})
+
+
+def generator_of(seed: int, stream: int) -> np.random.Generator:
+    """The generator of one stream of an output's seed."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))
+
+
+def _draw(generators: Sequence[np.random.Generator], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The next N(0, 1) draws of each generator: [n, 3, h, w]."""
+    return np.stack([generator.standard_normal((3, *size), dtype=np.float32) for generator in generators])
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """float32 [n, 3, h, w] in [-1, 1] to uint8 [n, h, w, 3], clipped and rounded."""
+    # SCORE: rounding, not truncation.
+    scaled = ((images.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+    levels: NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).cpu().numpy()
+    return levels
+
+
+class _Model:
+    """What Palette and regression share: a network, conditions as tensors, batches of one length."""
+
+    _image_inputs: bool
+
+    def __init__(self, setting: Setting) -> None:
+        self.config = read_config(setting.config, image_inputs=self._image_inputs)
+        if setting.weights is None:
+            raise InputError(
+                "this model needs weights",
+                where="[weights] of its card",
+                found="none",
+                next_step="train it (palette-bench train), or convert published ones",
+            )
+        if setting.size % self.config.network.multiple:
+            raise UsageError(
+                "images of a size that this network cannot take",
+                expected=f"a side that is a multiple of {self.config.network.multiple}",
+                found=setting.size,
+            )
+        self.device = torch.device(setting.device)
+        self.network = load_network(self.config.network, setting.weights, self.device)
+
+    def predict(self, inputs: Sequence[ModelInput]) -> list[ImageU8]:
+        """One image [H, W, 3] uint8 for each input."""
+        outputs: list[ImageU8] = []
+        for start in range(0, len(inputs), self.config.batch):
+            part = list(inputs[start : start + self.config.batch])
+            # SCORE: a short batch is filled up, because kernels round differently at other lengths.
+            filled = part + [part[-1]] * (self.config.batch - len(part))
+            with torch.inference_mode():
+                outputs += list(to_uint8(self._run(filled)))[: len(part)]
+        return outputs
+
+    def _run(self, inputs: Sequence[ModelInput]) -> Tensor:
+        raise NotImplementedError
+
+    def _to_device(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self.device).contiguous(memory_format=torch.channels_last)
+
+    def _conditions(self, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Images [n, 3, h, w] in [-1, 1] with black holes, and holes [n, 1, h, w]."""
+        images = np.stack([one.image for one in inputs]).transpose(0, 3, 1, 2).astype(np.float32)
+        images = images * np.float32(1 / 127.5) - np.float32(1.0)
+        holes = [one.hole for one in inputs if one.hole is not None]
+        return images, np.stack(holes)[:, None] if holes else None
+
+    def _call(self, condition: Tensor, noisy: Tensor | None, gamma: float) -> Tensor:
+        levels = torch.full((len(condition),), gamma, dtype=torch.float32, device=self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            predicted: Tensor = self.network(condition, noisy, levels)
+        return predicted.float()
+
+
+class Palette(_Model):
+    """The diffusion model: samples from noise, seeded image by image."""
+
+    _image_inputs = True
+
+    def _run(self, inputs: Sequence[ModelInput]) -> Tensor:
+        images, holes = self._conditions(inputs)
+        size = (images.shape[2], images.shape[3])
+        sampling = [generator_of(one.seed, SAMPLE_STREAM) for one in inputs]
+        first: NDArray[np.float32] | None = None
+        known = self._to_device(images)
+        if holes is None:
+            condition, hidden = known, None
+        else:
+            if self.config.share_fill_noise:
+                first = _draw(sampling, size)
+            fill = first if first is not None else _draw([generator_of(one.seed, FILL_STREAM) for one in inputs], size)
+            condition, hidden = self._to_device(np.where(holes, fill, images)), torch.from_numpy(holes).to(self.device)
+        waiting = [first] if first is not None else []
+
+        def noise() -> Tensor:
+            return self._to_device(waiting.pop() if waiting else _draw(sampling, size))
+
+        def keep(y: Tensor) -> Tensor:
+            return y if hidden is None else torch.where(hidden, y, known)
+
+        noised = self.config.known is KnownRegion.NOISED
+        y = sample(
+            self.config.sampler,
+            lambda y, gamma: self._call(condition, y, max(gamma, SMALLEST_TRAINED)),
+            noise,
+            (lambda y: y) if noised else keep,
+        )
+        return keep(y)
+
+
+class Regression(_Model):
+    """The same network trained to give the image at once (A13). Its hole is filled with one fixed draw of noise."""
+
+    _image_inputs = False
+
+    def _run(self, inputs: Sequence[ModelInput]) -> Tensor:
+        images, holes = self._conditions(inputs)
+        known = self._to_device(images)
+        if holes is None:
+            return self._call(known, None, 1.0)
+        size = (images.shape[2], images.shape[3])
+        fill = _draw([generator_of(0, FILL_STREAM)], size)
+        predicted = self._call(self._to_device(np.where(holes, fill, images)), None, 1.0)
+        return torch.where(torch.from_numpy(holes).to(self.device), predicted, known)

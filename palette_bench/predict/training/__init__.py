@@ -1,0 +1,1 @@
+"""Training Palette and its regression twin."""

@@ -1,0 +1,376 @@
+"""The training loop: Palette or its regression twin, on one processor or many, resumable at any step.
+
+Step s sees the examples s * batch .. (s + 1) * batch - 1 of the stream, however they are divided among ranks and
+microbatches.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+
+from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.common.files import exclusive, write_json
+from palette_bench.common.progress import Progress
+from palette_bench.predict.models.diffusion import gamma_quartile, loss_of, noisy_image
+from palette_bench.predict.models.unet import Network, count_parameters
+from palette_bench.predict.training import checkpoints
+from palette_bench.predict.training.checkpoints import Checkpoint
+from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
+from palette_bench.predict.training.ranks import Rank, joined
+from palette_bench.predict.training.recipe import Kind, Recipe
+
+METRICS_FILE = "metrics.jsonl"
+RECIPE_FILE = "recipe.json"
+QUARTILES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a training runs; nothing here moves the stream of examples.
+
+    ``stop_at`` ends the run early at a step, to be continued. ``microbatch`` 0 is the whole share of a rank.
+    ``recompute_above`` is the widest side whose activations are kept.
+    """
+
+    device: str = "cpu"
+    microbatch: int = 0
+    workers: int = 0
+    stop_at: int | None = None
+    checkpoint_every: int = 10_000
+    keep: int = 2
+    keep_every: int = 0
+    log_every: int = 100
+    samples_every: int = 0
+    tensorboard: bool = False
+    compile: bool = False
+    recompute_above: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Where a run stands: steps done, whether the recipe is fulfilled, whether a signal ended it."""
+
+    step: int
+    finished: bool
+    interrupted: bool
+
+
+class _Microbatches(Dataset[Batch]):
+    """The microbatches of one rank, numbered from the start of the recipe."""
+
+    def __init__(self, stream: ExampleStream, recipe: Recipe, rank: Rank, microbatch: int) -> None:
+        self.stream = stream
+        self.batch = recipe.batch
+        self.share = recipe.batch // rank.world
+        self.start = rank.number * self.share
+        self.microbatch = microbatch
+        self.per_step = self.share // microbatch
+
+    def __getitem__(self, number: int) -> Batch:
+        step, part = divmod(number, self.per_step)
+        first = step * self.batch + self.start + part * self.microbatch
+        return self.stream.batch(range(first, first + self.microbatch))
+
+
+def _microbatch_of(recipe: Recipe, options: Options, rank: Rank) -> int:
+    share, rest = divmod(recipe.batch, rank.world)
+    microbatch = options.microbatch or share
+    if rest or share % microbatch:
+        raise UsageError(
+            "the global batch does not divide",
+            expected=f"batch {recipe.batch} = ranks x microbatch x accumulation",
+            found=f"{rank.world} ranks, microbatch {microbatch}",
+            next_step="choose a --microbatch that divides the batch of a rank",
+        )
+    return microbatch
+
+
+def _prefetched(microbatches: _Microbatches, first: int, last: int, workers: int) -> Iterator[Batch]:
+    """Microbatches ``first`` .. ``last`` - 1 in order, drawn here or in ``workers`` processes."""
+    if workers == 0:
+        return (microbatches[number] for number in range(first, last))
+    return iter(
+        DataLoader(microbatches, batch_size=None, sampler=range(first, last), num_workers=workers, prefetch_factor=4)
+    )
+
+
+class _Trainer:
+    """Network, average and optimiser of a run."""
+
+    def __init__(self, recipe: Recipe, options: Options, rank: Rank) -> None:
+        self.recipe, self.options, self.rank = recipe, options, rank
+        torch.manual_seed(recipe.seed)
+        network = Network(recipe.network_config)
+        if options.recompute_above is not None:
+            network.recompute_above(options.recompute_above)
+        self.network = network.to(rank.device).to(memory_format=torch.channels_last).train()
+        self.names = [name for name, _ in self.network.named_parameters()]
+        self.parameters: list[Tensor] = list(self.network.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            eps=recipe.epsilon,
+            weight_decay=recipe.weight_decay,
+            fused=rank.device.type == "cuda",
+            foreach=None if rank.device.type == "cuda" else True,
+        )
+        runnable: nn.Module = self.network
+        if rank.world > 1:
+            ids = [rank.device] if rank.device.type == "cuda" else None
+            runnable = DistributedDataParallel(runnable, device_ids=ids, gradient_as_bucket_view=True)
+        self.parallel = runnable if isinstance(runnable, DistributedDataParallel) else None
+        self.run = torch.compile(runnable) if options.compile else runnable
+        self.step = 0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(dict(checkpoint.model))
+        for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
+            average.copy_(checkpoint.ema[name])
+            if checkpoint.step:
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(checkpoint.step), device=self._step_device()),
+                    "exp_avg": checkpoint.optimizer[f"{name}.first"].to(parameter),
+                    "exp_avg_sq": checkpoint.optimizer[f"{name}.second"].to(parameter),
+                }
+        self.step = checkpoint.step
+
+    def _step_device(self) -> torch.device:
+        return self.rank.device if self.rank.device.type == "cuda" else torch.device("cpu")
+
+    def checkpoint(self) -> Checkpoint:
+        """The state as it is now."""
+        moments: dict[str, Tensor] = {}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            state = self.optimizer.state.get(parameter)
+            if state:
+                moments[f"{name}.first"], moments[f"{name}.second"] = state["exp_avg"], state["exp_avg_sq"]
+        model = dict(zip(self.names, (parameter.detach() for parameter in self.parameters), strict=True))
+        average = dict(zip(self.names, self.average, strict=True))
+        return Checkpoint(self.step, self.recipe.canonical(), model, average, moments)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """The loss of each example, [n] float32."""
+        recipe, device = self.recipe, self.rank.device
+        condition, image, hole, noise = (
+            torch.from_numpy(array).to(device, non_blocking=True)
+            for array in (batch.condition, batch.image, batch.hole, batch.noise)
+        )
+        condition = condition.contiguous(memory_format=torch.channels_last)
+        gamma = torch.from_numpy(batch.gamma.astype(np.float32)).to(device)
+        # SCORE: the network runs in bfloat16 on a GPU; noise, loss and everything before and after it in float32.
+        with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
+            if recipe.kind is Kind.REGRESSION:
+                predicted, target = self.run(condition, None, torch.ones_like(gamma)), image
+            else:
+                predicted = self.run(condition, noisy_image(image, noise, gamma, hole, recipe.known), gamma)
+                target = noise
+        return loss_of(predicted, target, hole, recipe.loss, recipe.mask_norm)
+
+    def update(self) -> Tensor:
+        """One step of Adam with the gradients at hand, and of the average; returns the norm of the gradient."""
+        recipe = self.recipe
+        limit = recipe.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        rate = recipe.learning_rate * min(1.0, (self.step + 1) / max(recipe.warm_up, 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = min(recipe.ema, (1 + self.step) / (10 + self.step)) if recipe.ema_warm_up else recipe.ema
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.parameters, 1.0 - decay)
+        self.step += 1
+        return norm
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[list[bool]]:
+    """A list that becomes non-empty when SIGTERM or SIGINT arrives; a second signal acts as usual."""
+    told: list[bool] = []
+    before: dict[int, object] = {}
+
+    def note(number: int, _: object) -> None:
+        told.append(True)
+        signal.signal(number, before[number])  # type: ignore[arg-type]
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[int(number)] = signal.signal(number, note)
+    try:
+        yield told
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)  # type: ignore[arg-type]
+
+
+class _Log:
+    """Sums between two lines of ``metrics.jsonl``."""
+
+    def __init__(self, path: Path, recipe: Recipe, *, step: int) -> None:
+        self.path, self.recipe = path, recipe
+        _forget_after(path, step)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new line."""
+        self.losses: list[Tensor] = []
+        self.gammas: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+        self.began = time.monotonic()
+
+    def add(self, losses: Tensor, batch: Batch) -> None:
+        """Take note of a microbatch."""
+        self.losses.append(losses.detach())
+        self.gammas.append(batch.gamma)
+
+    def line(self, step: int, steps: int, norm: Tensor, rank: Rank) -> dict[str, object]:
+        """The line for the ``steps`` steps up to ``step``, over all ranks."""
+        losses = torch.cat(self.losses).double()
+        quartile = torch.from_numpy(gamma_quartile(np.concatenate(self.gammas))).to(losses.device)
+        sums = torch.zeros(QUARTILES, 2, dtype=torch.float64, device=losses.device)
+        sums[:, 0].index_add_(0, quartile, losses)
+        sums[:, 1].index_add_(0, quartile, torch.ones_like(losses))
+        table = rank.summed(sums).cpu()
+        seconds = time.monotonic() - self.began
+        line: dict[str, object] = {
+            "step": step,
+            "images": step * self.recipe.batch,
+            "loss": float(table[:, 0].sum() / table[:, 1].sum()),
+            "gradient_norm": float(norm),
+            "images_per_second": round(steps * self.recipe.batch / seconds, 2),
+        }
+        if self.recipe.kind is Kind.PALETTE:
+            line |= {f"loss_q{q}": float(s / n) for q, (s, n) in enumerate(table.tolist()) if n}
+        if losses.device.type == "cuda":
+            line["memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        return line
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop lines of a run that went further than the checkpoint it goes on from."""
+    if not path.is_file():
+        return
+    kept = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(text)["step"] <= step:
+                kept.append(text + "\n")
+        except (ValueError, KeyError):
+            continue
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
+    """Refuse to go on with another recipe; only the number of steps may differ."""
+    now, then = recipe.canonical(), found.recipe
+    problems = [
+        Problem("differs", name, f"the run was begun with {then.get(name)!r}, now {now.get(name)!r}")
+        for name in sorted(now.keys() | then.keys())
+        if name != "steps" and now.get(name) != then.get(name)
+    ]
+    if problems:
+        raise InputError(
+            "this folder holds a training with another recipe",
+            where=where,
+            problems=problems,
+            next_step="give the recipe it was begun with, or another --out",
+        )
+
+
+def train(recipe: Recipe, source: TrainingSource, out: Path, options: Options, *, progress: Progress) -> Trained:
+    """Train, or go on training, in the folder ``out`` until the recipe's steps are done, a signal or ``stop_at``.
+
+    Writes ``checkpoints/``, ``metrics.jsonl`` and ``recipe.json``. Raises InputError for a folder of another recipe, a
+    damaged checkpoint, a loss that is not finite; UsageError for batches that do not divide.
+    """
+    with joined(options.device) as rank:
+        lock = exclusive(out / ".lock", purpose=f"training in {out}") if rank.leads else nullcontext()
+        with lock, _told_to_stop() as told:
+            return _train(recipe, source, out, options, rank, told, progress)
+
+
+def _train(
+    recipe: Recipe,
+    source: TrainingSource,
+    out: Path,
+    options: Options,
+    rank: Rank,
+    told: Sequence[bool],
+    progress: Progress,
+) -> Trained:
+    microbatch = _microbatch_of(recipe, options, rank)
+    trainer = _Trainer(recipe, options, rank)
+    done = checkpoints.steps_of(out)
+    if done:
+        folder = checkpoints.folder_of(out, done[-1])
+        checkpoint = checkpoints.load(folder)
+        _check_recipe(recipe, checkpoint, folder)
+        trainer.restore(checkpoint)
+    elif rank.leads:
+        write_json(out / RECIPE_FILE, recipe.canonical())
+    last = min(recipe.steps, options.stop_at if options.stop_at is not None else recipe.steps)
+    log = _Log(out / METRICS_FILE, recipe, step=trainer.step) if rank.leads or rank.world > 1 else None
+    stream = ExampleStream(source, recipe.families, recipe.diffusion, recipe.seed, recipe.batch)
+    microbatches = _Microbatches(stream, recipe, rank, microbatch)
+    per_step = microbatches.per_step
+    batches = _prefetched(microbatches, trainer.step * per_step, last * per_step, options.workers)
+    saved, logged = trainer.step, trainer.step
+    label = f"training {recipe.kind.value} ({count_parameters(trainer.network) / 1e6:.2f} M parameters)"
+    interrupted = False
+
+    with progress.task(label, last * recipe.batch, "images") as shown:
+        shown.advance(trainer.step * recipe.batch)
+        while trainer.step < last and not interrupted:
+            for part in range(per_step):
+                batch = next(batches)
+                quiet = trainer.parallel is not None and part + 1 < per_step
+                with trainer.parallel.no_sync() if quiet and trainer.parallel else nullcontext():
+                    losses = trainer.losses(batch)
+                    torch.autograd.backward(losses.sum() * (rank.world / recipe.batch))
+                if log is not None:
+                    log.add(losses, batch)
+            norm = trainer.update()
+            shown.advance(recipe.batch)
+            interrupted = rank.any(bool(told)) if rank.world > 1 else bool(told)
+            ends = interrupted or trainer.step == last
+            if log is not None and (ends or trainer.step % options.log_every == 0):
+                line = log.line(trainer.step, trainer.step - logged, norm, rank)
+                logged = trainer.step
+                log.restart()
+                _check_finite(line, out, saved)
+                if rank.leads:
+                    _write_line(out / METRICS_FILE, line)
+            if ends or trainer.step % options.checkpoint_every == 0:
+                if rank.leads:
+                    checkpoints.save(out, trainer.checkpoint(), keep=options.keep, keep_every=options.keep_every)
+                saved = trainer.step
+                rank.wait()
+    return Trained(trainer.step, trainer.step >= recipe.steps, interrupted)
+
+
+def _write_line(path: Path, line: dict[str, object]) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def _check_finite(line: dict[str, object], out: Path, saved: int) -> None:
+    loss, norm = line["loss"], line["gradient_norm"]
+    if not (isinstance(loss, float) and isinstance(norm, float) and math.isfinite(loss) and math.isfinite(norm)):
+        raise InputError(
+            "the training broke down: loss or gradient is not finite",
+            where=out,
+            found=f"loss {loss}, gradient norm {norm} at step {line['step']}",
+            next_step=f"go on from step {saved} with a lower learning_rate or clip_norm = 1.0 in a new folder",
+        )

@@ -1,0 +1,178 @@
+"""A training recipe: everything that the trained weights depend on, read from a card's ``[training]`` table."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from palette_bench.common.canonical import fingerprint
+from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.predict.models.diffusion import DiffusionConfig, GammaDistribution, KnownRegion, LossNorm, MaskNorm
+from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, preset
+from palette_bench.predict.training.degradations import Family
+
+
+class Kind(StrEnum):
+    """What is trained."""
+
+    PALETTE = "palette"
+    REGRESSION = "regression"
+
+
+class SourceKind(StrEnum):
+    """What the training images are."""
+
+    SCENES32 = "scenes32"
+    IMAGENET = "imagenet"
+    PLACES365 = "places365"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training.
+
+    ``tasks`` are relative rates. ``batch`` is the global batch, divided among ranks and microbatches. ``ema_warm_up``
+    makes the decay min(ema, (1 + step) / (10 + step)). ``clip_norm`` 0 clips nothing (the paper's preset).
+    """
+
+    kind: Kind = Kind.PALETTE
+    network: str = "mini32"
+    mixing: Mixing = Mixing.GLOBAL
+    gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
+    dropout: float = 0.0
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    source: SourceKind = SourceKind.SCENES32
+    steps: int = 1_000_000
+    batch: int = 1024
+    learning_rate: float = 1e-4
+    warm_up: int = 10_000
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.9999
+    ema_warm_up: bool = False
+    loss: LossNorm = LossNorm.L2
+    gamma_distribution: GammaDistribution = GammaDistribution.PIECEWISE
+    stratified: bool = False
+    mask_norm: MaskNorm = MaskNorm.IMAGE
+    known: KnownRegion = KnownRegion.CLEAN
+    share_fill_noise: bool = False
+    seed: int = 0
+
+    @property
+    def diffusion(self) -> DiffusionConfig:
+        """The choices of the loss."""
+        return DiffusionConfig(
+            loss=self.loss,
+            gamma_distribution=self.gamma_distribution,
+            stratified=self.stratified,
+            mask_norm=self.mask_norm,
+            known=self.known,
+            share_fill_noise=self.share_fill_noise,
+        )
+
+    @property
+    def network_config(self) -> NetworkConfig:
+        """The network. Raises UsageError for an unknown preset."""
+        config = preset(self.network, mixing=self.mixing, image_inputs=self.kind is Kind.PALETTE)
+        return replace(config, gamma_embedding=self.gamma_embedding, dropout=self.dropout)
+
+    @property
+    def families(self) -> dict[Family, float]:
+        """The tasks and their rates, in the order of ``Family``."""
+        return {family: float(self.tasks[family.value]) for family in Family if family.value in self.tasks}
+
+    def canonical(self) -> dict[str, object]:
+        """Every field as plain data."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over what decides the stream and the updates; how long it runs is not part of it."""
+        return fingerprint({name: value for name, value in self.canonical().items() if name != "steps"})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _read(value: object, wanted: Any) -> Any:  # noqa: ANN401
+    """``value`` from TOML as the type of a field. Raises ValueError saying what was expected."""
+    origin = get_origin(wanted)
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
+        if value not in [member.value for member in wanted]:
+            raise ValueError("one of " + ", ".join(member.value for member in wanted))
+        return wanted(str(value))
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
+        return value
+    if wanted is int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ValueError("a whole number, 0 or more")
+        return value
+    if wanted is float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+            raise ValueError("a number, 0 or more")
+        return float(value)
+    if wanted is str:
+        if not isinstance(value, str):
+            raise ValueError("text")
+        return value
+    if origin is tuple:
+        kinds = get_args(wanted)
+        if not isinstance(value, list) or len(value) != len(kinds):
+            raise ValueError(f"a list of {len(kinds)} numbers")
+        return tuple(_read(one, kind) for one, kind in zip(value, kinds, strict=True))
+    if isinstance(value, dict):
+        known = [family.value for family in Family]
+        if not value or not set(value) <= set(known):
+            raise ValueError("tasks out of " + ", ".join(known) + ", each with its rate")
+        return {str(name): _read(rate, float) for name, rate in value.items()}
+    raise ValueError("tasks with their rates, such as { inpaint = 1.0 }" if origin is not UnionType else str(wanted))
+
+
+def read_recipe(table: Mapping[str, object], *, where: Path) -> Recipe:
+    """The recipe of a card's ``[training]`` table (without ``took``).
+
+    Raises InputError listing every unknown key and every value that does not fit.
+    """
+    hints = get_type_hints(Recipe)
+    known = {one.name for one in fields(Recipe)}
+    values: dict[str, Any] = {}
+    problems = []
+    for name, value in table.items():
+        if name == "took":
+            continue
+        if name not in known:
+            problems.append(Problem("unknown", f"training.{name}", f"known are {', '.join(sorted(known))}"))
+            continue
+        try:
+            values[name] = _read(value, hints[name])
+        except ValueError as error:
+            problems.append(Problem("value", f"training.{name}", f"expected {error}, found {value!r}"))
+    if not table.get("tasks") and not problems:
+        problems.append(Problem("missing", "training.tasks", "which tasks to train, such as { inpaint = 1.0 }"))
+    recipe = Recipe(**values)
+    if not problems and (recipe.batch < 1 or not sum(recipe.tasks.values()) or max(recipe.betas) >= 1):
+        problems.append(Problem("value", "training", "batch, the sum of the rates must be positive, betas below 1"))
+    if problems:
+        raise InputError(
+            "a card's training recipe cannot be used",
+            where=where,
+            problems=problems,
+            next_step="correct these lines of the card",
+        )
+    try:
+        _ = recipe.network_config
+    except UsageError as error:
+        raise InputError(str(error), where=where) from error
+    return recipe
