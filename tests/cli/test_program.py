@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 import pytest
 
-from palette_bench.cli.main import COMMANDS
+from palette_bench.cli.main import COMMANDS, module_name
 from tests.conftest import RunCommand
 
 
@@ -19,7 +19,7 @@ def test_every_help_has_an_example(name: str, run: RunCommand) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_and_the_commands_agree(name: str) -> None:
-    command: click.Command = import_module(f"palette_bench.cli.{name}").command
+    command: click.Command = import_module(f"palette_bench.cli.{module_name(name)}").command
     assert isinstance(command, click.Command)
 
 

@@ -1,0 +1,426 @@
+"""Importing: locate, read, check the range, resize or crop, composite, write, and say what was done."""
+
+import contextlib
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palette_bench.common.canonical import file_digest, pixel_digest
+from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
+from palette_bench.common.files import exclusive, write_plainly
+from palette_bench.common.progress import Progress
+from palette_bench.common.workers import map_unordered
+from palette_bench.predict import output
+from palette_bench.predict.importing import names
+from palette_bench.predict.importing.containers import ArrayFiles, ImageFiles, look
+from palette_bench.predict.importing.conventions import Axes, Convention, Resize, ValueRange
+from palette_bench.predict.importing.lint import (
+    BLACK,
+    Finding,
+    Severity,
+    Verdict,
+    compare_known,
+    is_deterministic,
+    judge,
+)
+from palette_bench.predict.importing.pixels import Raw, as_nhwc, check_values, fit, paste_luma, read_image, row_image
+from palette_bench.predict.importing.tensors import load_array
+from palette_bench.prepare import canary
+from palette_bench.prepare.decode import BadImageError
+from palette_bench.prepare.degrade.colorize import luma
+from palette_bench.prepare.degrade.holes import composite
+from palette_bench.prepare.frozen import Conditions, FrozenSet
+from palette_bench.prepare.pngs import encode_png
+from palette_bench.protocol.definition import GeometryName
+from palette_bench.protocol.tasks import Task, TaskKind
+
+CHUNK = 64
+KIND = "imported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user may say about outputs; None takes the convention's own. ``about`` is kept word by word."""
+
+    pattern: str | None = None
+    strip_prefix: str | None = None
+    strip_suffix: str | None = None
+    order: Path | None = None
+    value_range: ValueRange | None = None
+    axes: Axes | None = None
+    array_key: str | None = None
+    composite: bool | None = None
+    resize: Resize | None = None
+    luma_paste: bool | None = None
+    clip: bool = False
+    strict: bool = False
+    name: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import left: a folder, how many items and samples each, the lint, and what ``predictions.json`` says."""
+
+    folder: Path
+    count: int
+    samples: int
+    verdicts: tuple[Verdict, ...]
+    described: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Arrays that hold all outputs, part after part, each [N, H, W, C]."""
+
+    parts: tuple[NDArray[np.generic], ...]
+    values: ValueRange
+    clipped: int
+    key: str | None
+    axes: Axes
+
+    def read(self, row: int) -> Raw:
+        for part in self.parts:
+            if row < len(part):
+                return row_image(part[row], self.values)
+            row -= len(part)
+        raise IndexError(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    set_folder: Path
+    task: str
+    convention: Convention
+    resize: Resize | None
+    composite: bool
+    luma_paste: bool
+    outputs: ImageFiles | _Rows
+    found: names.Found
+    staging: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One output that was written: its path, the digest of its pixels, its first size and how it was fitted."""
+
+    path: str
+    digest: str
+    size: tuple[int, int]
+    how: str
+    finding: Finding
+    luma_error: float | None
+
+
+_state: tuple[_Job, Conditions] | None = None
+
+
+def _prepare_worker(job: _Job) -> None:
+    global _state
+    opened = FrozenSet(job.set_folder)
+    _state = (job, opened.conditions(opened.task(job.task)))
+
+
+def _import_chunk(indices: Sequence[int]) -> tuple[int, list[_Row], list[Problem]]:
+    if _state is None:
+        raise RuntimeError("the worker was not prepared")
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    for index in indices:
+        for sample, place in enumerate(_state[0].found.places[index]):
+            try:
+                rows.append(_import_one(*_state, index, sample, place))
+            except BadImageError as error:
+                problems.append(Problem("unusable", str(place), str(error)))
+            except OSError as error:
+                problems.append(Problem("unreadable", str(place), error.strerror or str(error)))
+    return len(indices), rows, problems
+
+
+def _read(outputs: ImageFiles | _Rows, place: str | int) -> Raw:
+    if isinstance(outputs, _Rows):
+        return outputs.read(int(place))
+    # A damaged archive may raise anything.
+    try:
+        data = outputs.read(str(place))
+    except OSError:
+        raise
+    except Exception as error:
+        raise BadImageError(f"{type(error).__name__}: {error}") from error
+    return read_image(data)
+
+
+def _import_one(job: _Job, conditions: Conditions, index: int, sample: int, place: str | int) -> _Row:
+    opened = conditions.opened
+    item = opened.items[index]
+    raw = _read(job.outputs, place)
+    fitted = fit(raw.pixels, opened.size, job.convention, job.resize)
+    pixels = fitted.pixels
+    condition = conditions.of(item)
+    known = None if condition.hole is None else compare_known(pixels, condition.image, condition.hole)
+    finding = Finding(
+        item=item.id,
+        sample=sample,
+        digest=pixel_digest(pixels),
+        black=float(pixels.mean()) < BLACK,
+        lossy=raw.lossy,
+        flattened=raw.flattened,
+        grey=raw.grey,
+        known=known.known if known else None,
+        swapped=known.swapped if known else None,
+        hole=known.hole if known else None,
+        shift=known.shift if known else None,
+    )
+    luma_error = None
+    if conditions.task.kind is TaskKind.COLORIZE:
+        grey = condition.image[..., 0]
+        luma_error = float(np.abs(luma(pixels).astype(np.int16) - grey).mean())
+        if job.luma_paste:
+            pixels = paste_luma(pixels, grey)
+    if condition.hole is not None and job.composite:
+        pixels = composite(pixels, condition.image, condition.hole)
+    path = output.output_name(item.id, sample, job.found.samples)
+    write_plainly(job.staging / path, encode_png(pixels))
+    height, width = raw.pixels.shape[:2]
+    return _Row(path, pixel_digest(pixels), (width, height), fitted.how, finding, luma_error)
+
+
+def import_outputs(
+    where: Path,
+    convention: Convention,
+    opened: FrozenSet,
+    task: Task,
+    out: Path,
+    options: Options,
+    *,
+    jobs: int,
+    progress: Progress,
+) -> Imported:
+    """Write the outputs at ``where`` as a folder of predictions of ``task``, which must be empty or not exist.
+
+    The folder takes its name when it is complete: whatever is wrong leaves nothing there. Raises InputError with every
+    missing, extra, duplicate, unreadable or wrongly sized output, for values that are not in the declared range, and
+    for what the lint finds to be wrong; with ``strict`` its warnings are errors too.
+    """
+    convention.check(task)
+    pattern = names.pattern_of(convention, options.pattern, options.strip_prefix, options.strip_suffix)
+    paste = _luma_paste(convention, options, task)
+    compositing = _composite(convention, options, task)
+    canary.check(GeometryName(opened.geometry))
+    _check_out(out)
+    outputs, found = _locate(where, convention, opened, options, pattern)
+    staging = out.parent / f".{out.name}.importing"
+    model: dict[str, object] = {
+        "name": options.name or convention.name,
+        "title": options.name or convention.title,
+        "kind": KIND,
+        "fingerprint": None,
+        "weights_sha256": None,
+        "config": {},
+    }
+    identity = output.identity_of(opened, task, model, seed=None, samples=found.samples)
+    job = _Job(opened.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
+    with _staged(staging):
+        rows = _write_all(job, where, opened, jobs=jobs, progress=progress)
+        resized = any("resized" in row.how for row in rows)
+        findings = [row.finding for row in rows]
+        verdicts = judge(findings, samples=found.samples, resized=resized)
+        _stop_at_errors(verdicts, where, strict=options.strict)
+        samples_differ = not is_deterministic(verdicts) if found.samples > 1 else None
+        made = output.Made(
+            digests={row.path: row.digest for row in rows},
+            stochastic=samples_differ,
+            post_processing=_steps(job, rows, options),
+            more={
+                "import": _declared(where, convention, options, outputs, found, pattern.pattern),
+                "lint": [verdict.as_json() for verdict in verdicts],
+                **({"about": dict(options.about)} if options.about else {}),
+            },
+        )
+        described = output.finish(staging, identity, made)
+        shutil.rmtree(staging / output.WORK_FOLDER, ignore_errors=True)
+        if out.is_dir():
+            out.rmdir()
+        staging.rename(out)
+    return Imported(out, opened.count, found.samples, tuple(verdicts), described)
+
+
+def _luma_paste(convention: Convention, options: Options, task: Task) -> bool:
+    wanted = convention.luma_paste if options.luma_paste is None else options.luma_paste
+    if wanted and task.kind is not TaskKind.COLORIZE:
+        raise UsageError("--luma-paste is for colorization", expected="task colorize", found=task.name)
+    return wanted
+
+
+def _composite(convention: Convention, options: Options, task: Task) -> bool:
+    if options.composite and not task.masked:
+        raise UsageError("--composite is for tasks with a hole", expected="no --composite", found=task.name)
+    return task.masked and (convention.composite if options.composite is None else options.composite)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            "the folder for predictions is not empty" if out.is_dir() else "the folder for predictions is a file",
+            where=out,
+            expected="an empty folder, or a name that does not exist yet",
+            next_step="choose another --out, or remove it",
+        )
+
+
+def _locate(
+    where: Path, convention: Convention, opened: FrozenSet, options: Options, pattern: re.Pattern[str]
+) -> tuple[ImageFiles | _Rows, names.Found]:
+    looked = look(where, convention)
+    order = names.read_order(options.order, opened) if options.order is not None else None
+    if isinstance(looked, ArrayFiles):
+        if order is None:
+            raise UsageError(
+                "an array has no names: which image is which has to be said",
+                expected="--order FILE, a line an image; export writes one, list.txt",
+                found="no --order",
+            )
+        rows = _rows(looked, convention, options)
+        lengths = [len(part) for part in rows.parts]
+        return rows, names.match_rows(lengths, opened, order, padded=convention.padded)
+    if order is not None:
+        return looked, names.match_sorted(looked.paths, opened, order)
+    exact = options.pattern is not None
+    return looked, names.match_files(looked.paths, opened, convention, pattern, exact=exact)
+
+
+def _rows(files: ArrayFiles, convention: Convention, options: Options) -> _Rows:
+    """The arrays of all parts, checked. Raises InputError, naming the file."""
+    parts: list[NDArray[np.generic]] = []
+    clipped = 0
+    values, axes, key = ValueRange.BYTES, Axes.NHWC, None
+    for path in files.paths:
+        array, key = load_array(path, convention.array_keys, options.array_key)
+        try:
+            part, axes = as_nhwc(array, options.axes or convention.axes)
+            declared = options.value_range or (None if array.dtype == np.uint8 else convention.value_range)
+            values, beyond = check_values(part, declared, clip=options.clip)
+        except PaletteBenchError as error:
+            raise type(error)(
+                error.what,
+                where=path,
+                expected=error.expected,
+                found=error.found,
+                next_step=error.next_step,
+                problems=error.problems,
+            ) from error
+        parts.append(part)
+        clipped += beyond
+    return _Rows(tuple(parts), values, clipped, key, axes)
+
+
+@contextlib.contextmanager
+def _staged(staging: Path) -> Iterator[None]:
+    """Hold a folder that is not finished; it is gone when the block fails, and so is what a killed import left."""
+    with exclusive(staging.with_name(staging.name + ".lock"), purpose="an import into the same folder"):
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.with_name(staging.name + ".lock").unlink(missing_ok=True)
+
+
+def _write_all(job: _Job, where: Path, opened: FrozenSet, *, jobs: int, progress: Progress) -> list[_Row]:
+    """Read and write every output that has a name. Raises InputError with all that is wrong, names included."""
+    # Arrays are in this process: copies of them would cost more than what workers save.
+    processes = 1 if isinstance(job.outputs, _Rows) else jobs
+    indices = sorted(job.found.places)
+    chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
+    rows: list[_Row] = []
+    problems = list(job.found.problems)
+    with progress.task(f"importing {job.convention.name}", len(indices), "items") as shown:
+        prepare = partial(_prepare_worker, job)
+        for count, fresh, faults in map_unordered(_import_chunk, chunks, processes=processes, prepare=prepare):
+            rows += fresh
+            problems += faults
+            shown.advance(count)
+    if problems:
+        counts = Counter(problem.kind for problem in problems)
+        raise InputError(
+            "these outputs are not complete, or not usable",
+            where=where,
+            expected=f"{opened.count} items of {opened.set_id}, {opened.size}x{opened.size}",
+            found=", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())),
+            problems=sorted(problems, key=lambda problem: (problem.kind, problem.where)),
+            next_step="other names: --pattern; other sizes: --resize; docs/importing.md has every convention",
+        )
+    return sorted(rows, key=lambda row: row.path)
+
+
+def _stop_at_errors(verdicts: Sequence[Verdict], where: Path, *, strict: bool) -> None:
+    fatal = [v for v in verdicts if v.severity is Severity.ERROR or (strict and v.severity is Severity.WARNING)]
+    if fatal:
+        raise InputError(
+            "these outputs look wrong",
+            where=where,
+            problems=[Problem(verdict.kind, "outputs", verdict.message) for verdict in fatal],
+            next_step="mend the model's inputs or outputs" + (", or import without --strict" if strict else ""),
+        )
+
+
+def _steps(job: _Job, rows: Sequence[_Row], options: Options) -> list[dict[str, object]]:
+    """What was done to outputs, in order; only what was."""
+    steps: list[dict[str, object]] = []
+    findings = [row.finding for row in rows]
+    if isinstance(job.outputs, _Rows) and job.outputs.values is not ValueRange.BYTES:
+        steps.append({"step": "quantise", "range": job.outputs.values.value, "clipped_values": job.outputs.clipped})
+    if flattened := sum(finding.flattened for finding in findings):
+        steps.append({"step": "flatten_alpha", "on": "black", "outputs": flattened})
+    if grey := sum(finding.grey for finding in findings):
+        steps.append({"step": "replicate_grey", "outputs": grey})
+    sizes = Counter((row.size, row.how) for row in rows if row.how != "as-is")
+    for ((width, height), how), count in sorted(sizes.items()):
+        step: dict[str, object] = {"step": "resize" if "resized" in how else "crop_centre", "outputs": count}
+        step["from"] = [width, height]
+        if "resized" in how:
+            method = options.resize or job.convention.resize
+            step["method"] = method.value if method else None
+        if how == "resized and cropped":
+            step["then"] = "crop_centre"
+        steps.append(step)
+    if job.luma_paste:
+        errors = [row.luma_error for row in rows if row.luma_error is not None]
+        steps.append({"step": "paste_luma", "luma_error": float(np.mean(errors))})
+    known = [finding.known for finding in findings if finding.known is not None]
+    if job.composite and known:
+        steps.append({"step": output.COMPOSITE_KNOWN, "known_region_error": float(np.mean(known))})
+    return steps
+
+
+def _declared(
+    where: Path,
+    convention: Convention,
+    options: Options,
+    outputs: ImageFiles | _Rows,
+    found: names.Found,
+    pattern: str,
+) -> dict[str, object]:
+    """What the import was told, and what it found: enough to do it again."""
+    declared: dict[str, object] = {"from": convention.name, "name": where.name, "left_out": found.ignored}
+    if isinstance(outputs, _Rows):
+        declared |= {
+            "container": "arrays",
+            "range": outputs.values.value,
+            "axes": outputs.axes.value,
+            "array_key": outputs.key,
+            "rows": [len(part) for part in outputs.parts],
+        }
+    else:
+        declared |= {"container": outputs.kind, "other_files": len(outputs.others)}
+        declared["pattern"] = None if options.order is not None else pattern
+    if options.order is not None:
+        declared["order_sha256"] = file_digest(options.order)
+    return declared
