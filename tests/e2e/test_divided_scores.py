@@ -149,7 +149,7 @@ def test_two_ranks(quickstart: Quickstart, new_home: NewHome, whole: Record, tmp
 
     bad = tmp_path / "bad"
     shutil.copytree(preds, bad)
-    first, last = sorted(bad.iterdir())[0], sorted(bad.iterdir())[-1]
+    first, last = sorted(bad.glob("*.png"))[0], sorted(bad.glob("*.png"))[-1]
     first.write_bytes(b"no image")
     last.unlink()
     result = torchrun("score", "--task", "uncrop", "--preds", bad)
@@ -191,7 +191,7 @@ def test_scoring_again_computes_nothing_and_one_change_one_image(
     assert comparable(score(run, preds, "--jobs", 1)) == comparable(first)
     assert (seen, decoded) == ([], [])
 
-    changed = sorted(preds.iterdir())[7]
+    changed = sorted(preds.glob("*.png"))[7]
     Image.fromarray(255 - np.asarray(Image.open(changed))).save(changed)
     after = score(run, preds, "--jobs", 1)
     assert after["result_id"] != first["result_id"]

@@ -48,7 +48,7 @@ def test_samples_of_an_item_have_their_diversity(
     quickstart: Quickstart, new_home: NewHome, run: RunCommand, tmp_path: Path
 ) -> None:
     new_home("samples")
-    for path in quickstart.predictions("mirror").iterdir():
+    for path in quickstart.predictions("mirror").glob("*.png"):
         samples = tmp_path / "preds" / path.stem
         samples.mkdir(parents=True)
         (samples / "0.png").hardlink_to(path)

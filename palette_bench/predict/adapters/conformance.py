@@ -341,7 +341,11 @@ class _Kit:
         except PaletteBenchError as error:
             broken = Finding(Law.OUTPUTS, State.BROKEN, _short(error))
             return [built, broken, *(_skip(law, "there were no outputs") for law in AFTER_OUTPUTS)]
-        findings = [built, _range(first), self._guarded(Law.REPEATABLE, partial(self._repeatable, wanted, first))]
+        findings = [
+            built,
+            _range(wanted, first),
+            self._guarded(Law.REPEATABLE, partial(self._repeatable, wanted, first)),
+        ]
         if findings[-1].state is State.BROKEN:
             findings += [_skip(law, "it is not repeatable") for law in (Law.BATCHES, Law.SEED)]
         else:
@@ -481,11 +485,11 @@ class _Kit:
         return Finding(Law.ELSEWHERE, _state(not litter), f"written: {', '.join(litter[:8])}" if litter else "")
 
 
-def _range(images: Sequence[ImageU8]) -> Finding:
-    top = max(int(image.max()) for image in images)
-    kept = top > 1
-    text = "" if kept else f"no value is above {top}: 0..1 instead of 0..255?"
-    return Finding(Law.OUTPUTS, _state(kept), text)
+def _range(wanted: Sequence[Wanted], images: Sequence[ImageU8]) -> Finding:
+    """Whether values are of 0..255: those that the model made, and not those that were put back."""
+    made = [image if w.given.hole is None else image[w.given.hole] for w, image in zip(wanted, images, strict=True)]
+    kept = max(int(values.max(initial=0)) for values in made) != 1
+    return Finding(Law.OUTPUTS, _state(kept), "" if kept else "no value is above 1: 0..1 instead of 0..255?")
 
 
 def _state(kept: bool) -> State:

@@ -1,0 +1,19 @@
+from pathlib import Path
+
+import pytest
+
+from palette_bench.prepare.frozen import FrozenSet
+from tests.predict import small_set
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> FrozenSet:
+    """A prepared set of twelve items."""
+    return small_set.prepare(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder of this test alone."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
