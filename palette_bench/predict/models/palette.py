@@ -1,8 +1,9 @@
 """Palette and its regression twin as models that ``predict`` can run: `palette_bench.predict.adapters.base.Adapter`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import safetensors.torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.diffusion import KnownRegion
-from palette_bench.predict.models.samplers import SamplerConfig, read_sampler, sample
+from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
 from palette_bench.predict.models.unet import GammaEmbedding, Mixing, Network, NetworkConfig, preset
 from palette_bench.prepare.images import ImageU8
@@ -133,6 +134,57 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     return levels
 
 
+class Called(Protocol):
+    """A network with its weights: (condition, noisy image or None, gamma) to its output, [n, 3, h, w] float32."""
+
+    def __call__(self, condition: Tensor, noisy: Tensor | None, gamma: float, /) -> Tensor:
+        """One forward pass."""
+        ...
+
+
+def call_network(network: Callable[..., Tensor], condition: Tensor, noisy: Tensor | None, gamma: float) -> Tensor:
+    """One forward pass at one noise level for all images: bfloat16 inside on a GPU, float32 out."""
+    levels = torch.full((len(condition),), gamma, dtype=torch.float32, device=condition.device)
+    with torch.autocast("cuda", torch.bfloat16, enabled=condition.device.type == "cuda"):
+        predicted = network(condition, noisy, levels)
+    return predicted.float()
+
+
+def sample_images(
+    call: Called,
+    sampler: SamplerConfig,
+    known: KnownRegion,
+    *,
+    condition: Tensor,
+    image: Tensor,
+    hole: Tensor | None,
+    noise: Noise,
+) -> Tensor:
+    """Palette's output for a batch, [n, 3, h, w] float32, about [-1, 1].
+
+    ``condition`` is what the network is given (a hole filled with noise), ``image`` the pixels that are known outside
+    the ``hole`` [n, 1, h, w] bool (None: all is predicted), ``noise`` the next draws of N(0, 1).
+    """
+
+    def keep(y: Tensor) -> Tensor:
+        return y if hole is None else torch.where(hole, y, image)
+
+    noised = known is KnownRegion.NOISED
+    y = sample(
+        sampler,
+        lambda y, gamma: call(condition, y, max(gamma, SMALLEST_TRAINED)),
+        noise,
+        (lambda y: y) if noised else keep,
+    )
+    return keep(y)
+
+
+def predict_images(call: Called, *, condition: Tensor, image: Tensor, hole: Tensor | None) -> Tensor:
+    """The regression twin's output for a batch, of the shapes of ``sample_images``: one forward pass."""
+    predicted = call(condition, None, 1.0)
+    return predicted if hole is None else torch.where(hole, predicted, image)
+
+
 class _Model:
     """What Palette and regression share: a network, conditions as tensors, batches of one length."""
 
@@ -181,10 +233,7 @@ class _Model:
         return images, np.stack(holes)[:, None] if holes else None
 
     def _call(self, condition: Tensor, noisy: Tensor | None, gamma: float) -> Tensor:
-        levels = torch.full((len(condition),), gamma, dtype=torch.float32, device=self.device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            predicted: Tensor = self.network(condition, noisy, levels)
-        return predicted.float()
+        return call_network(self.network, condition, noisy, gamma)
 
 
 class Palette(_Model):
@@ -210,17 +259,15 @@ class Palette(_Model):
         def noise() -> Tensor:
             return self._to_device(waiting.pop() if waiting else _draw(sampling, size))
 
-        def keep(y: Tensor) -> Tensor:
-            return y if hidden is None else torch.where(hidden, y, known)
-
-        noised = self.config.known is KnownRegion.NOISED
-        y = sample(
+        return sample_images(
+            self._call,
             self.config.sampler,
-            lambda y, gamma: self._call(condition, y, max(gamma, SMALLEST_TRAINED)),
-            noise,
-            (lambda y: y) if noised else keep,
+            self.config.known,
+            condition=condition,
+            image=known,
+            hole=hidden,
+            noise=noise,
         )
-        return keep(y)
 
 
 class Regression(_Model):
@@ -232,8 +279,8 @@ class Regression(_Model):
         images, holes = self._conditions(inputs)
         known = self._to_device(images)
         if holes is None:
-            return self._call(known, None, 1.0)
+            return predict_images(self._call, condition=known, image=known, hole=None)
         size = (images.shape[2], images.shape[3])
         fill = _draw([generator_of(0, FILL_STREAM)], size)
-        predicted = self._call(self._to_device(np.where(holes, fill, images)), None, 1.0)
-        return torch.where(torch.from_numpy(holes).to(self.device), predicted, known)
+        condition, hidden = self._to_device(np.where(holes, fill, images)), torch.from_numpy(holes).to(self.device)
+        return predict_images(self._call, condition=condition, image=known, hole=hidden)

@@ -114,6 +114,10 @@ PRESETS = {
     "mini32": NetworkConfig(
         size=32, channels=32, multipliers=(1, 1, 2), blocks=1, attention=(8, 4), head_channels=32, groups=8, patch=2
     ),
+    # The configuration that Janspiry's port publishes: it attends in the middle alone. 62.6 million parameters.
+    "janspiry256": NetworkConfig(
+        size=256, channels=64, multipliers=(1, 2, 4, 8), blocks=2, attention=(), head_channels=32
+    ),
 }
 
 
