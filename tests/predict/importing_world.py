@@ -52,6 +52,13 @@ def imported(
     )
 
 
+def steps(result: Imported) -> list[dict[str, object]]:
+    """What ``predictions.json`` says was done."""
+    found = result.described["post_processing"]
+    assert isinstance(found, list)
+    return found
+
+
 def pixels(path: Path) -> ImageU8:
     """An image file as it is."""
     return np.asarray(Image.open(path))

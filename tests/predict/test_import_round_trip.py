@@ -1,7 +1,10 @@
 """Export in a model's layout, a miniature of that model, import: every pixel comes back where it belongs."""
 
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,17 +16,24 @@ from palette_bench.predict.importing.bring import Imported, Options
 from palette_bench.predict.importing.conventions import CONVENTIONS
 from palette_bench.predict.importing.lint import Severity
 from palette_bench.predict.output import PREDICTIONS_FILE, tree_digest
+from palette_bench.prepare import canary
 from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.input_layouts import INPUT_LAYOUTS
 from tests.conftest import make_photos, picture
 from tests.predict import importing_world as world
-from tests.predict.importing_world import FILLED, MASKED, SIZE, exported, imported, painted, pixels, save
+from tests.predict.importing_world import FILLED, MASKED, SIZE, exported, imported, painted, pixels, save, steps
 
 TASK = "inpaint-freeform-20-30"
 APPROXIMATE = {"mat": 0.5, "comodgan": 0.5, "hifill": 2.0}
 """Grey levels: rounding near black and white of what is enlarged, and JPEG."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_canary() -> Iterator[None]:
+    with mock.patch.object(canary, "measure", cache(canary.measure)):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +79,6 @@ def known_error(result: Imported) -> float:
     value = step["known_region_error"]
     assert isinstance(value, float)
     return value
-
-
-def steps(result: Imported) -> list[dict[str, object]]:
-    found = result.described["post_processing"]
-    assert isinstance(found, list)
-    return found
 
 
 @pytest.mark.parametrize("name", MASKED)

@@ -1,7 +1,9 @@
 """Arrays from the files of other people: .npz, .npy, .safetensors, and .pt without ever running what is in it."""
 
+import contextlib
 import io
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -140,7 +142,9 @@ def _torch(path: Path) -> Array | Mapping[str, object]:
 
     # A file may be damaged in any way, and a refusal of torch's is an UnpicklingError or a RuntimeError.
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
         asked = _asks_for(path)
         if not asked:
@@ -165,16 +169,19 @@ _HARMLESS = frozenset(("collections.OrderedDict",))
 
 def _asks_for(path: Path) -> str:
     """What a pickle would import, apart from tensors, by reading and not running it; empty if nothing or unreadable."""
-    try:
-        names = _globals(_pickle_bytes(path))
-    # Damaged streams raise anything.
-    except Exception:  # noqa: BLE001
-        return ""
+    names: set[str] = set()
+    # Damaged streams raise anything; what was seen before is said all the same.
+    with contextlib.suppress(Exception):
+        stream = io.BytesIO(_pickle_bytes(path))
+        # Files of older versions of torch are several pickles, one after the other.
+        for _ in range(_PICKLES_IN_A_FILE):
+            _add_globals(stream, names)
     foreign = sorted(name for name in names if not name.startswith("torch") and name not in _HARMLESS)
     return ", ".join(foreign)
 
 
 _LONGEST_PICKLE = 1 << 26
+_PICKLES_IN_A_FILE = 5
 
 
 def _pickle_bytes(path: Path) -> bytes:
@@ -187,12 +194,11 @@ def _pickle_bytes(path: Path) -> bytes:
             return member.read(_LONGEST_PICKLE)
 
 
-def _globals(data: bytes) -> set[str]:
-    """``module.name`` of everything a pickle stream would look up."""
-    found: set[str] = set()
+def _add_globals(stream: io.BytesIO, found: set[str]) -> None:
+    """Add ``module.name`` of everything that the next pickle of a stream would look up. Raises for a damaged one."""
     recent: list[str] = []
     memo: dict[int, str] = {}
-    for operation, argument, _ in pickletools.genops(io.BytesIO(data)):
+    for operation, argument, _ in pickletools.genops(stream):
         name = operation.name
         if name == "GLOBAL" and isinstance(argument, str):
             found.add(argument.replace(" ", "."))
@@ -204,4 +210,3 @@ def _globals(data: bytes) -> set[str]:
             memo[len(memo) if argument is None else argument] = recent[-1] if recent else ""
         elif "UNICODE" in name and isinstance(argument, str):
             recent.append(argument)
-    return found
