@@ -19,6 +19,7 @@ Examples:
 @click.argument("card", metavar="CARD")
 @click.option("--out", type=ANY_PATH, help="Folder of the run.  [default: palette-bench-runs/<card>]")
 @click.option("--source", type=ANY_PATH, help="Folder or .tar with the training images; scenes32 needs none.")
+@click.option("--start-from", type=ANY_PATH, help="Weights (.safetensors) to begin with, in place of random ones.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1.")
 @click.option("--microbatch", type=click.IntRange(1), help="Images at a time.  [default: all of a rank's batch]")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that draw examples.")
@@ -37,6 +38,7 @@ def command(
     card: str,
     out: Path | None,
     source: Path | None,
+    start_from: Path | None,
     device: str,
     microbatch: int | None,
     workers: int,
@@ -94,6 +96,7 @@ def command(
         compile=compiled,
         recompute_above=recompute_above,
         tensorboard=tensorboard,
+        initial=start_from,
     )
     training_source = open_training_source(recipe, source)
     trained = train(recipe, training_source, folder, options, progress=console.progress())

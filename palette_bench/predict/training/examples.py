@@ -21,6 +21,10 @@ class TrainingSource(Protocol):
         """One image [size, size, 3] for each index, augmented; a function of the index alone."""
         ...
 
+    def identity(self) -> Mapping[str, object]:
+        """What tells this source from others, as plain data."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -8,8 +8,8 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.common.files import exclusive, write_json
+from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
+from palette_bench.common.files import exclusive, write_bytes, write_json
 from palette_bench.common.progress import Progress
 from palette_bench.predict.models.diffusion import gamma_quartile, loss_of, noisy_image
+from palette_bench.predict.models.palette import load_network
 from palette_bench.predict.models.unet import Network, count_parameters
 from palette_bench.predict.training import checkpoints
 from palette_bench.predict.training.checkpoints import Checkpoint
+from palette_bench.predict.training.events import Events, require_tensorboard
 from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
+from palette_bench.predict.training.grids import SampleGrid, to_png
+from palette_bench.predict.training.origin import check_origin, origin_of, write_origin
 from palette_bench.predict.training.ranks import Rank, joined
 from palette_bench.predict.training.recipe import Kind, Recipe
 
 METRICS_FILE = "metrics.jsonl"
 RECIPE_FILE = "recipe.json"
+SAMPLES_FOLDER = "samples"
 QUARTILES = 4
 
 
@@ -40,7 +45,8 @@ class Options:
     """How a training runs; nothing here moves the stream of examples.
 
     ``stop_at`` ends the run early at a step, to be continued. ``microbatch`` 0 is the whole share of a rank.
-    ``recompute_above`` is the widest side whose activations are kept.
+    ``recompute_above`` is the widest side whose activations are kept. ``initial`` are weights to begin with, not random
+    ones; it matters at the first step alone.
     """
 
     device: str = "cpu"
@@ -55,6 +61,7 @@ class Options:
     tensorboard: bool = False
     compile: bool = False
     recompute_above: int | None = None
+    initial: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Trained:
     interrupted: bool
 
 
-class _Microbatches(Dataset[Batch]):
+class _Microbatches(Dataset[Batch | PaletteBenchError]):
     """The microbatches of one rank, numbered from the start of the recipe."""
 
     def __init__(self, stream: ExampleStream, recipe: Recipe, rank: Rank, microbatch: int) -> None:
@@ -77,10 +84,14 @@ class _Microbatches(Dataset[Batch]):
         self.microbatch = microbatch
         self.per_step = self.share // microbatch
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> Batch | PaletteBenchError:
+        """A microbatch, or the error that kept it from being drawn, which crosses processes whole only as a value."""
         step, part = divmod(number, self.per_step)
         first = step * self.batch + self.start + part * self.microbatch
-        return self.stream.batch(range(first, first + self.microbatch))
+        try:
+            return self.stream.batch(range(first, first + self.microbatch))
+        except PaletteBenchError as error:
+            return error
 
 
 def _microbatch_of(recipe: Recipe, options: Options, rank: Rank) -> int:
@@ -96,13 +107,50 @@ def _microbatch_of(recipe: Recipe, options: Options, rank: Rank) -> int:
     return microbatch
 
 
+def _survive_a_signal(_: int) -> None:
+    """In a process that draws: let the first SIGTERM or SIGINT pass, which the trainer hears as well and obeys."""
+
+    def note(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+
+
 def _prefetched(microbatches: _Microbatches, first: int, last: int, workers: int) -> Iterator[Batch]:
-    """Microbatches ``first`` .. ``last`` - 1 in order, drawn here or in ``workers`` processes."""
+    """Microbatches ``first`` .. ``last`` - 1 in order, drawn here or in ``workers`` processes.
+
+    Raises what drawing raised, and InputError when such a process dies.
+    """
+    drawn: Iterator[Batch | PaletteBenchError]
     if workers == 0:
-        return (microbatches[number] for number in range(first, last))
-    return iter(
-        DataLoader(microbatches, batch_size=None, sampler=range(first, last), num_workers=workers, prefetch_factor=4)
-    )
+        drawn = (microbatches[number] for number in range(first, last))
+    else:
+        loader = DataLoader(
+            microbatches,
+            batch_size=None,
+            sampler=range(first, last),
+            num_workers=workers,
+            prefetch_factor=4,
+            worker_init_fn=_survive_a_signal,
+        )
+        drawn = iter(loader)
+    while True:
+        try:
+            batch = next(drawn)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a process that draws examples died",
+                found=str(error).splitlines()[0],
+                next_step="the run goes on from its last checkpoint; with less memory at hand give fewer --workers",
+            ) from error
+        if isinstance(batch, PaletteBenchError):
+            raise batch
+        yield batch
 
 
 class _Trainer:
@@ -135,6 +183,13 @@ class _Trainer:
         self.run = torch.compile(runnable) if options.compile else runnable
         self.step = 0
 
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of a file in place of random ones. Raises InputError for those of another network."""
+        found = load_network(self.recipe.network_config, path, torch.device("cpu"))
+        self.network.load_state_dict(found.state_dict())
+        for parameter, average in zip(self.parameters, self.average, strict=True):
+            average.copy_(parameter.detach())
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self.network.load_state_dict(dict(checkpoint.model))
@@ -159,8 +214,12 @@ class _Trainer:
             if state:
                 moments[f"{name}.first"], moments[f"{name}.second"] = state["exp_avg"], state["exp_avg_sq"]
         model = dict(zip(self.names, (parameter.detach() for parameter in self.parameters), strict=True))
-        average = dict(zip(self.names, self.average, strict=True))
-        return Checkpoint(self.step, self.recipe.canonical(), model, average, moments)
+        return Checkpoint(self.step, self.recipe.canonical(), model, self.averaged, moments)
+
+    @property
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        return dict(zip(self.names, self.average, strict=True))
 
     def losses(self, batch: Batch) -> Tensor:
         """The loss of each example, [n] float32."""
@@ -219,9 +278,8 @@ def _told_to_stop() -> Iterator[list[bool]]:
 class _Log:
     """Sums between two lines of ``metrics.jsonl``."""
 
-    def __init__(self, path: Path, recipe: Recipe, *, step: int) -> None:
-        self.path, self.recipe = path, recipe
-        _forget_after(path, step)
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.restart()
 
     def restart(self) -> None:
@@ -229,6 +287,10 @@ class _Log:
         self.losses: list[Tensor] = []
         self.gammas: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
         self.began = time.monotonic()
+
+    def leave_out(self, seconds: float) -> None:
+        """Time that is not training's."""
+        self.began += seconds
 
     def add(self, losses: Tensor, batch: Batch) -> None:
         """Take note of a microbatch."""
@@ -269,7 +331,7 @@ def _forget_after(path: Path, step: int) -> None:
                 kept.append(text + "\n")
         except (ValueError, KeyError):
             continue
-    path.write_text("".join(kept), encoding="utf-8")
+    write_bytes(path, "".join(kept).encode())
 
 
 def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
@@ -292,9 +354,12 @@ def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
 def train(recipe: Recipe, source: TrainingSource, out: Path, options: Options, *, progress: Progress) -> Trained:
     """Train, or go on training, in the folder ``out`` until the recipe's steps are done, a signal or ``stop_at``.
 
-    Writes ``checkpoints/``, ``metrics.jsonl`` and ``recipe.json``. Raises InputError for a folder of another recipe, a
-    damaged checkpoint, a loss that is not finite; UsageError for batches that do not divide.
+    Writes ``checkpoints/``, ``metrics.jsonl``, ``recipe.json``, ``origin.json``, and as asked for ``samples/`` and
+    ``tensorboard/``. Raises InputError for a folder of another recipe or source, a damaged checkpoint, a training image
+    that cannot be read, a loss that is not finite; UsageError for batches that do not divide.
     """
+    if options.tensorboard:
+        require_tensorboard()
     with joined(options.device) as rank:
         lock = exclusive(out / ".lock", purpose=f"training in {out}") if rank.leads else nullcontext()
         with lock, _told_to_stop() as told:
@@ -312,16 +377,12 @@ def _train(
 ) -> Trained:
     microbatch = _microbatch_of(recipe, options, rank)
     trainer = _Trainer(recipe, options, rank)
-    done = checkpoints.steps_of(out)
-    if done:
-        folder = checkpoints.folder_of(out, done[-1])
-        checkpoint = checkpoints.load(folder)
-        _check_recipe(recipe, checkpoint, folder)
-        trainer.restore(checkpoint)
-    elif rank.leads:
-        write_json(out / RECIPE_FILE, recipe.canonical())
+    _begin_or_go_on(trainer, source, out)
     last = min(recipe.steps, options.stop_at if options.stop_at is not None else recipe.steps)
-    log = _Log(out / METRICS_FILE, recipe, step=trainer.step) if rank.leads or rank.world > 1 else None
+    if rank.leads:
+        _forget_after(out / METRICS_FILE, trainer.step)
+    log = _Log(recipe) if rank.leads or rank.world > 1 else None
+    show = _Shown(source, recipe, out, options, step=trainer.step) if rank.leads else None
     stream = ExampleStream(source, recipe.families, recipe.diffusion, recipe.seed, recipe.batch)
     microbatches = _Microbatches(stream, recipe, rank, microbatch)
     per_step = microbatches.per_step
@@ -330,7 +391,10 @@ def _train(
     label = f"training {recipe.kind.value} ({count_parameters(trainer.network) / 1e6:.2f} M parameters)"
     interrupted = False
 
-    with progress.task(label, last * recipe.batch, "images") as shown:
+    with (
+        closing(show) if show is not None else nullcontext(),
+        progress.task(label, last * recipe.batch, "images") as shown,
+    ):
         shown.advance(trainer.step * recipe.batch)
         while trainer.step < last and not interrupted:
             for part in range(per_step):
@@ -349,15 +413,72 @@ def _train(
                 line = log.line(trainer.step, trainer.step - logged, norm, rank)
                 logged = trainer.step
                 log.restart()
-                _check_finite(line, out, saved)
-                if rank.leads:
-                    _write_line(out / METRICS_FILE, line)
+                _check_finite(trainer.step, {name: line[name] for name in ("loss", "gradient_norm")}, out, saved)
+                if show is not None:
+                    show.line(line)
             if ends or trainer.step % options.checkpoint_every == 0:
+                _check_finite(trainer.step, {"gradient_norm": float(norm)}, out, saved)
                 if rank.leads:
                     checkpoints.save(out, trainer.checkpoint(), keep=options.keep, keep_every=options.keep_every)
                 saved = trainer.step
                 rank.wait()
+            due = trainer.step == last or (options.samples_every and trainer.step % options.samples_every == 0)
+            if options.samples_every and due and not interrupted:
+                before = time.monotonic()
+                if show is not None:
+                    show.samples(trainer)
+                rank.wait()
+                if log is not None:
+                    log.leave_out(time.monotonic() - before)
     return Trained(trainer.step, trainer.step >= recipe.steps, interrupted)
+
+
+def _begin_or_go_on(trainer: _Trainer, source: TrainingSource, out: Path) -> None:
+    """Restore the last checkpoint of a run, or begin one."""
+    recipe, initial = trainer.recipe, trainer.options.initial
+    origin = origin_of(source, initial)
+    done = checkpoints.steps_of(out)
+    if done:
+        folder = checkpoints.folder_of(out, done[-1])
+        checkpoint = checkpoints.load(folder)
+        _check_recipe(recipe, checkpoint, folder)
+        check_origin(out, origin, initial=initial)
+        trainer.restore(checkpoint)
+        return
+    if initial is not None:
+        trainer.begin_with(initial)
+    if trainer.rank.leads:
+        write_json(out / RECIPE_FILE, recipe.canonical())
+        write_origin(out, origin)
+
+
+class _Shown:
+    """What a run shows of itself while it works: lines of metrics, sample grids, TensorBoard."""
+
+    def __init__(self, source: TrainingSource, recipe: Recipe, out: Path, options: Options, *, step: int) -> None:
+        self.out = out
+        self.grid = SampleGrid(source, recipe) if options.samples_every else None
+        self.events = Events(out, step=step) if options.tensorboard else None
+
+    def line(self, line: dict[str, object]) -> None:
+        """A line of metrics."""
+        _write_line(self.out / METRICS_FILE, line)
+        if self.events is not None:
+            self.events.line(line)
+
+    def samples(self, trainer: _Trainer) -> None:
+        """A grid of samples of the averaged weights."""
+        if self.grid is None:
+            return
+        picture = self.grid.draw(trainer.network, trainer.averaged, step=trainer.step)
+        write_bytes(self.out / SAMPLES_FOLDER / f"step-{trainer.step:08d}.png", to_png(picture))
+        if self.events is not None:
+            self.events.picture(picture, step=trainer.step)
+
+    def close(self) -> None:
+        """Write out what is left."""
+        if self.events is not None:
+            self.events.close()
 
 
 def _write_line(path: Path, line: dict[str, object]) -> None:
@@ -365,12 +486,11 @@ def _write_line(path: Path, line: dict[str, object]) -> None:
         stream.write(json.dumps(line) + "\n")
 
 
-def _check_finite(line: dict[str, object], out: Path, saved: int) -> None:
-    loss, norm = line["loss"], line["gradient_norm"]
-    if not (isinstance(loss, float) and isinstance(norm, float) and math.isfinite(loss) and math.isfinite(norm)):
+def _check_finite(step: int, numbers: Mapping[str, object], out: Path, saved: int) -> None:
+    if any(not (isinstance(value, float) and math.isfinite(value)) for value in numbers.values()):
         raise InputError(
             "the training broke down: loss or gradient is not finite",
             where=out,
-            found=f"loss {loss}, gradient norm {norm} at step {line['step']}",
+            found=", ".join(f"{name} {value}" for name, value in numbers.items()) + f" at step {step}",
             next_step=f"go on from step {saved} with a lower learning_rate or clip_norm = 1.0 in a new folder",
         )

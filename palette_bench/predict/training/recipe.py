@@ -159,11 +159,22 @@ def read_recipe(table: Mapping[str, object], *, where: Path) -> Recipe:
             values[name] = _read(value, hints[name])
         except ValueError as error:
             problems.append(Problem("value", f"training.{name}", f"expected {error}, found {value!r}"))
-    if not table.get("tasks") and not problems:
+    if "tasks" not in table:
         problems.append(Problem("missing", "training.tasks", "which tasks to train, such as { inpaint = 1.0 }"))
     recipe = Recipe(**values)
-    if not problems and (recipe.batch < 1 or not sum(recipe.tasks.values()) or max(recipe.betas) >= 1):
-        problems.append(Problem("value", "training", "batch, the sum of the rates must be positive, betas below 1"))
+    limits = {
+        "batch": (recipe.batch >= 1, "1 or more"),
+        "tasks": (not recipe.tasks or sum(recipe.tasks.values()) > 0, "one rate above 0"),
+        "betas": (max(recipe.betas) < 1, "numbers below 1"),
+        "ema": (recipe.ema <= 1, "at most 1"),
+        "dropout": (recipe.dropout < 1, "below 1"),
+        "seed": (recipe.seed < 1 << 63, "below 2**63"),
+    }
+    problems += [
+        Problem("value", f"training.{name}", f"expected {expected}, found {getattr(recipe, name)!r}")
+        for name, (holds, expected) in limits.items()
+        if not holds
+    ]
     if problems:
         raise InputError(
             "a card's training recipe cannot be used",
