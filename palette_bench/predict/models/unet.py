@@ -98,7 +98,9 @@ class NetworkConfig:
     @property
     def multiple(self) -> int:
         """Sides of images must be a multiple of this."""
-        return self.patch << (len(self.multipliers) - 1)
+        # Local attention divides the coarsest level, and with it every other, into blocks.
+        block = self.sides[-1] // 2 if self.mixing is Mixing.LOCAL else 1
+        return (self.patch << (len(self.multipliers) - 1)) * block
 
 
 PRESETS = {
