@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    workers._keep_freed_memory()
+    workers.keep_freed_memory()
 
     first, second = pair("blend", 256, 256)
     batch = tensor([first] * BATCH), tensor([second] * BATCH)

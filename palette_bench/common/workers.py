@@ -29,7 +29,7 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have glibc keep freed buffers of an image's size instead of returning each to the system and asking again.
 
     Page faults cost image work a noticeable part of its time otherwise. Other allocators have no such call.
@@ -41,9 +41,10 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TOP_PAD, 1 << 24)
 
 
-def _start_worker(prepare: Callable[[], None] | None) -> None:
+def start_worker(prepare: Callable[[], None] | None) -> None:
+    """What every worker process does first: leave interrupts to its parent, end when that ends, then ``prepare``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _keep_freed_memory()
+    keep_freed_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -68,7 +69,7 @@ def _run_job(function: Callable[[_Job], _Result], job: _Job) -> _Result:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """An interrupt waits until a worker is started, and the worker never sees one.
 
     A half-started worker, and one that is interrupted before it can ignore it, would print a traceback. The mask is
@@ -111,14 +112,14 @@ def map_unordered(
             yield function(job)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(prepare,))
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker, initargs=(prepare,))
     finished = False
     try:
         pending: set[Future[_Result]] = set()
         # It would let interrupts through again when the first worker starts it.
         resource_tracker.ensure_running()
         for job in jobs:
-            with _deaf_to_interrupts():
+            with deaf_to_interrupts():
                 pending.add(pool.submit(_run_job, function, job))
             if len(pending) >= processes * JOBS_AHEAD:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)

@@ -53,7 +53,7 @@ class Host(Generic[_Ask, _Answer]):
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(there, build, dict(environment or {}), folder), daemon=False
         )
-        with workers._deaf_to_interrupts():
+        with workers.deaf_to_interrupts():
             self.process.start()
         there.close()
 
@@ -145,7 +145,7 @@ def _serve(
     folder: Path | None,
 ) -> None:
     """What a host does: build, say so, answer until it is told to end."""
-    workers._start_worker(None)
+    workers.start_worker(None)
     # Whatever was started is cleaned up when the program ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.environ.update(environment)

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
 from palette_bench.common.files import exclusive, write_bytes, write_json
 from palette_bench.common.progress import Progress
+from palette_bench.common.workers import keep_freed_memory
 from palette_bench.predict.models.diffusion import gamma_quartile, loss_of, noisy_image
 from palette_bench.predict.models.palette import load_network
 from palette_bench.predict.models.unet import Network, count_parameters
@@ -360,6 +361,7 @@ def train(recipe: Recipe, source: TrainingSource, out: Path, options: Options, *
     """
     if options.tensorboard:
         require_tensorboard()
+    keep_freed_memory()
     with joined(options.device) as rank:
         lock = exclusive(out / ".lock", purpose=f"training in {out}") if rank.leads else nullcontext()
         with lock, _told_to_stop() as told:
