@@ -233,3 +233,10 @@ def test_every_convention_has_an_input_layout_for_its_tasks() -> None:
         layout = INPUT_LAYOUTS[convention.export_layout]
         assert convention.name in ("generic", layout.name)
         assert layout.kinds <= convention.kinds
+
+
+def test_the_documentation_names_every_layout_and_convention() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "importing.md").read_text()
+    table = text.partition("## What each model reads and writes")[2].partition("##")[0]
+    for name in (*CONVENTIONS, *INPUT_LAYOUTS):
+        assert f"`{name}`" in table, name
