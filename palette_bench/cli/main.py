@@ -22,6 +22,8 @@ COMMANDS = {
     "verify": "Recompute every digest of a prepared set.",
     "show": "Draw a contact sheet of a prepared set.",
     "export": "Write a task's conditions as files for a model that lives elsewhere.",
+    "train": "Train the model of a card.",
+    "convert": "Convert a checkpoint of another project into weights for a card.",
     "weights": "List, fetch and import the weights of the scoring networks.",
     "statistics": "Compute the statistics of a FID reference set, once.",
     "baselines": "List the models: what each is and what it can do.",
