@@ -56,6 +56,23 @@ def test_what_looks_wrong_is_on_stderr_and_strict_refuses_it(
     assert not (tmp_path / "strict").exists()
 
 
+def test_the_number_of_processes_changes_nothing(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+    for item in opened.items:
+        for sample in range(15):
+            save(tmp_path / "o" / item.id / f"{sample}.png", opened.reference(item))
+    trees = []
+    for jobs in (1, 2):
+        out = tmp_path / f"preds-{jobs}"
+        arguments = ("import", tmp_path / "o", "--from", "generic", "--task", TASK, "--out", out, "--jobs", jobs)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("palette_bench.predict.importing.bring.CHUNK", 2)
+            code, printed, _ = run(*arguments, "--json")
+        value = json.loads(printed)
+        assert (code, value["stochastic"], value["samples"]) == (0, False, 15)
+        trees.append(value["tree_sha256"])
+    assert len(set(trees)) == 1
+
+
 def test_bgr_is_refused(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
     for item in opened.items:
         save(tmp_path / "o" / f"{item.id}.png", opened.reference(item)[..., ::-1])

@@ -65,7 +65,7 @@ def look(where: Path, convention: Convention) -> ImageFiles | ArrayFiles:
         return ArrayFiles((where,))
     if suffix in PICKLE_SUFFIXES:
         raise pickle_refused(where)
-    if suffix == ".zip" or zipfile.is_zipfile(where):
+    if suffix == ".zip" or (suffix != ".tar" and zipfile.is_zipfile(where)):
         return _zip(where)
     return _tar(where)
 
