@@ -64,7 +64,12 @@ def respaced(gammas: Floats, steps: int) -> Floats:
 
 
 def evenly_in_logsnr(largest: float, smallest: float, steps: int) -> Floats:
-    """1, then ``steps`` gammas from ``largest`` to ``smallest``, even in log(gamma / (1 - gamma)); [steps + 1]."""
+    """1, then ``steps`` gammas from ``largest`` to ``smallest``, even in log(gamma / (1 - gamma)); [steps + 1].
+
+    A single step is one from ``smallest``.
+    """
+    if steps == 1:
+        return np.array([1.0, smallest])
     ends = np.log([largest / (1.0 - largest), smallest / (1.0 - smallest)])
     logsnr = np.linspace(ends[0], ends[1], steps, dtype=np.float64)
     return np.concatenate([[1.0], 1.0 / (1.0 + np.exp(-logsnr))])
