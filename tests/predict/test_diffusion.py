@@ -48,7 +48,7 @@ def test_the_schedules_are_the_papers_in_float64() -> None:
     assert INFERENCE.gammas[1000] == pytest.approx(6.604377303535892e-21, rel=1e-12)
     expected = [0.9999, 0.9997100290, 0.9994301302, 0.9990603711]
     np.testing.assert_allclose(INFERENCE.gammas[1:5], expected, rtol=0, atol=5e-11)
-    # float32 would not do: the first step of training would come out six per cent off.
+    # float32 would not do: the first step of training would come out more than one per cent off.
     single = np.float32(1) - np.float32(1 - 1e-6)
     assert abs(float(single) / 1e-6 - 1) > 0.01
 

@@ -8,13 +8,13 @@ the network and at the end.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from palette_bench.common.errors import UsageError
+from palette_bench.common.errors import Problem, UsageError
 from palette_bench.predict.models.schedules import (
     INFERENCE,
     SMALLEST_TRAINED,
@@ -40,6 +40,8 @@ class SamplerKind(StrEnum):
     DDIM = "ddim"
     DPMPP_2M = "dpmpp_2m"
     """DPM-Solver++ of second order, multistep (Lu et al. 2022)."""
+    DIFFUSERS = "diffusers"
+    """A scheduler of diffusers, named by ``scheduler``: `palette_bench.predict.models.diffusers_bridge`."""
 
 
 class Spacing(StrEnum):
@@ -77,7 +79,9 @@ class SamplerConfig:
     """A sampler. ``paper()`` is the one that is printed; the default clips.
 
     ``skip_noise_steps`` leaves out the steps of the paper's schedule with less signal than the network ever saw in
-    training (532 of 1000): they cost half of the time and cannot move the image by more than 0.0067.
+    training (532 of 1000): they cost half of the time, and with a clipped estimate they cannot move the noise that the
+    others start from by more than 0.0067, sqrt(gamma_468). ``eta`` is DDIM's share of fresh noise. ``scheduler`` and
+    its ``options`` are of diffusers, which has spacing and clipping of its own.
     """
 
     kind: SamplerKind = SamplerKind.ANCESTRAL
@@ -87,6 +91,8 @@ class SamplerConfig:
     clip: Clip = Clip.UNIT
     skip_noise_steps: bool = False
     eta: float = 0.0
+    scheduler: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def gammas(self) -> Floats:
         """gamma_0 = 1 and the gammas at which the network is called, descending; float64 [calls + 1]."""
@@ -106,40 +112,79 @@ def paper() -> SamplerConfig:
     return SamplerConfig(clip=Clip.NONE)
 
 
+_CHOICES: dict[str, type[StrEnum]] = {"kind": SamplerKind, "spacing": Spacing, "variance": Variance, "clip": Clip}
+_OWN = frozenset(SamplerKind) - {SamplerKind.DIFFUSERS}
+_READ_BY = {
+    "spacing": _OWN,
+    "clip": _OWN,
+    "skip_noise_steps": _OWN,
+    "variance": frozenset({SamplerKind.ANCESTRAL}),
+    "eta": frozenset({SamplerKind.DDIM}),
+    "scheduler": frozenset({SamplerKind.DIFFUSERS}),
+    "options": frozenset({SamplerKind.DIFFUSERS}),
+}
+"""Settings that only some kinds look at; for others they would say something that is not so."""
+
+
 def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
-    """A sampler from a card's table. Raises UsageError naming what does not fit."""
-    kinds: dict[str, type[StrEnum]] = {"kind": SamplerKind, "spacing": Spacing, "variance": Variance, "clip": Clip}
+    """A sampler from a card's table. Raises UsageError with everything that does not fit."""
     known = {field.name for field in fields(SamplerConfig)}
-    if unknown := sorted(set(table) - known):
-        raise UsageError(
-            "a sampler has settings that are not known",
-            expected=", ".join(sorted(known)),
-            found=", ".join(unknown),
-        )
+    problems = [
+        Problem("unknown setting", name, f"known: {', '.join(sorted(known))}") for name in sorted(set(table) - known)
+    ]
     values: dict[str, object] = {}
-    for name, value in table.items():
-        if name in kinds:
-            choices = [member.value for member in kinds[name]]
-            if value not in choices:
-                raise UsageError(f"a sampler's {name} is unknown", expected=", ".join(choices), found=value)
-            values[name] = kinds[name](value)
-        elif name == "steps":
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= TRAINING.steps:
-                raise UsageError("a sampler's steps", expected=f"1 to {TRAINING.steps}", found=value)
-            values[name] = value
-        elif name == "skip_noise_steps":
-            if not isinstance(value, bool):
-                raise UsageError("a sampler's skip_noise_steps", expected="true or false", found=value)
-            values[name] = value
-        else:
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
-                raise UsageError("a sampler's eta", expected="0 to 1", found=value)
-            values[name] = float(value)
-    return SamplerConfig(**values)  # type: ignore[arg-type]
+    for name in sorted(known & set(table)):
+        try:
+            values[name] = _read(name, table[name])
+        except ValueError as error:
+            problems.append(Problem("wrong value", name, f"expected {error}, found {table[name]!r}"))
+    kind = values.get("kind", SamplerKind.ANCESTRAL)
+    problems += [
+        Problem("no such setting", name, f"kind {kind} has none")
+        for name in values
+        if name in _READ_BY and kind not in _READ_BY[name]
+    ]
+    if values.get("skip_noise_steps") and values.get("spacing", Spacing.PAPER) is not Spacing.PAPER:
+        problems.append(Problem("no such setting", "skip_noise_steps", "only spacing paper has such steps"))
+    if problems:
+        raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/palette.md")
+    config = SamplerConfig(**values)  # type: ignore[arg-type]
+    if config.kind is SamplerKind.DIFFUSERS:
+        from palette_bench.predict.models.diffusers_bridge import build_scheduler
+
+        build_scheduler(config.scheduler, config.steps, config.options)
+    else:
+        config.gammas()
+    return config
+
+
+def _read(name: str, value: object) -> object:
+    """A setting's value. Raises ValueError saying what is expected."""
+    if name in _CHOICES:
+        if value not in (choices := [member.value for member in _CHOICES[name]]):
+            raise ValueError(", ".join(choices))
+        return _CHOICES[name](value)
+    if name == "steps" and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= TRAINING.steps):
+        raise ValueError(f"1 to {TRAINING.steps}")
+    if name == "skip_noise_steps" and not isinstance(value, bool):
+        raise ValueError("true or false")
+    if name == "eta":
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+            raise ValueError("0 to 1")
+        return float(value)
+    if name == "scheduler" and not isinstance(value, str):
+        raise ValueError("text")
+    if name == "options" and not isinstance(value, Mapping):
+        raise ValueError("a table")
+    return value
 
 
 def clipped(estimate: Tensor, clip: Clip) -> Tensor:
-    """The estimate of y_0 [n, 3, h, w], clipped."""
+    """The estimate of y_0 [n, 3, h, w], clipped.
+
+    Known pixels have to be in it as they are: what a network says of them is anything, and it would be among the
+    magnitudes that dynamic clipping looks at.
+    """
     match clip:
         case Clip.NONE:
             return estimate
@@ -160,6 +205,10 @@ def sample(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) ->
             return _ddim(config, denoise, noise, keep)
         case SamplerKind.DPMPP_2M:
             return _dpmpp_2m(config, denoise, noise, keep)
+        case SamplerKind.DIFFUSERS:
+            from palette_bench.predict.models.diffusers_bridge import sample_with_diffusers
+
+            return sample_with_diffusers(config, denoise, noise, keep)
 
 
 def estimate_of(y: Tensor, predicted: Tensor, gamma: float) -> Tensor:
@@ -178,7 +227,7 @@ def _ancestral(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep
             # Equation 9, which never divides by sqrt(gamma): 1.2e-10 at the paper's first step.
             y = (y - (1.0 - alpha) / math.sqrt(1.0 - gamma) * predicted) / math.sqrt(alpha)
         else:
-            start = clipped(estimate_of(y, predicted, gamma), config.clip)
+            start = clipped(keep(estimate_of(y, predicted, gamma)), config.clip)
             y = (math.sqrt(before) * (1.0 - alpha) * start + math.sqrt(alpha) * (1.0 - before) * y) / (1.0 - gamma)
         if t > 1:
             variance = 1.0 - alpha
@@ -194,7 +243,7 @@ def _ddim(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) -> 
     y = keep(noise())
     for t in range(len(gammas) - 1, 0, -1):
         gamma, before = float(gammas[t]), float(gammas[t - 1])
-        start = clipped(estimate_of(y, denoise(y, gamma), gamma), config.clip)
+        start = clipped(keep(estimate_of(y, denoise(y, gamma), gamma)), config.clip)
         direction = (y - math.sqrt(gamma) * start) / math.sqrt(1.0 - gamma)
         spread = config.eta * math.sqrt((1.0 - before) / (1.0 - gamma) * (1.0 - gamma / before))
         y = math.sqrt(before) * start + math.sqrt(max(1.0 - before - spread * spread, 0.0)) * direction
@@ -210,7 +259,7 @@ def _dpmpp_2m(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep)
     previous: tuple[Tensor, float] | None = None
     for t in range(len(gammas) - 1, 0, -1):
         gamma, before = float(gammas[t]), float(gammas[t - 1])
-        start = clipped(estimate_of(y, denoise(y, gamma), gamma), config.clip)
+        start = clipped(keep(estimate_of(y, denoise(y, gamma), gamma)), config.clip)
         if t == 1:
             return keep(start)
         # Half of the log signal-to-noise ratio is the time in which the solver's steps are even.
