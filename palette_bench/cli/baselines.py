@@ -45,7 +45,7 @@ def command(names: tuple[str, ...], task_name: str | None, *, as_json: bool) -> 
 
     table = Table("model", "title", "runs", "tasks", "extra")
     for card in chosen:
-        table.add_row(card.name, card.title, card.adapter.kind.value, _tasks(card), card.extra)
+        table.add_row(card.name, card.title, _runs(card), _tasks(card), card.extra)
     console.print_table(table)
     for name in offered:
         click.echo(f"offered by an installed package: {name}")
@@ -73,7 +73,19 @@ def _facts(card: "Card") -> dict[str, object]:
 def _tasks(card: "Card") -> str:
     from palette_bench.protocol.tasks import TASKS
 
-    return "all" if set(card.tasks) == set(TASKS) else ", ".join(card.tasks)
+    if set(card.tasks) == set(TASKS):
+        return "all"
+    names = list(card.tasks)
+    for start in ("inpaint-", "uncrop", "jpeg-"):
+        alike = [name for name in TASKS if name.startswith(start)]
+        if set(alike) <= set(names):
+            names = [f"{start}*" if name == alike[0] else name for name in names if name not in alike[1:]]
+    return ", ".join(names)
+
+
+def _runs(card: "Card") -> str:
+    """How it is run, or that it has yet to be trained."""
+    return "once trained" if card.training and card.weights is None else card.adapter.kind.value
 
 
 def _tell(card: "Card") -> None:
@@ -83,7 +95,7 @@ def _tell(card: "Card") -> None:
         "": card.description,
         "tasks": _tasks(card),
         "sizes": ", ".join(map(str, card.sizes)) or "any",
-        "runs as": card.adapter.kind.value,
+        "runs as": _runs(card),
         "random": {True: "yes, from the seed", False: "no", None: "not declared"}[card.stochastic],
         "licence": card.licence,
         "citation": card.citation,

@@ -7,8 +7,15 @@ import click
 from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, jobs
 
-TASK = "uncrop"
-METHODS = ("biharmonic", "mirror")
+RUNS = {
+    "colorize": ("classical-chroma-by-luminance", "input"),
+    "inpaint-center": ("classical-push-pull", "classical-mean"),
+    "uncrop": ("classical-biharmonic", "classical-mirror"),
+    "jpeg-qf5": ("input", "classical-shifted-jpeg"),
+}
+"""The tasks, and the two methods of each that have learnt nothing."""
+LEARNT = ("regression-scenes32-multitask", "palette-scenes32-multitask")
+SHOWN_ITEMS = (3, 1207)
 
 
 @click.command(epilog="Example: palette-bench quickstart")
@@ -17,16 +24,18 @@ METHODS = ("biharmonic", "mirror")
     type=ANY_PATH,
     default=Path("palette-bench-quickstart"),
     show_default=True,
-    help="Folder for predictions, records and a picture.",
+    help="Folder for predictions, records and pictures.",
 )
 @jobs
 def command(out: Path, *, jobs: int | None) -> None:
     """See the whole path work, with nothing to download.
 
-    Prepares the embedded set scenes32, uncrops its 2,000 scenes with two classical methods, scores both and prints
-    them in the paper's layout.
+    Prepares the embedded set scenes32; runs the shipped Palette, its regression twin and two classical methods on
+    colorization, inpainting, uncropping and JPEG decompression; scores them and prints the paper's columns.
     """
     import io
+
+    from PIL import Image
 
     from palette_bench.common.files import write_bytes
     from palette_bench.common.workers import default_jobs
@@ -37,8 +46,9 @@ def command(out: Path, *, jobs: int | None) -> None:
     from palette_bench.prepare.contact_sheet import contact_sheet
     from palette_bench.prepare.frozen import open_set
     from palette_bench.prepare.plan import Choices, make_plan
-    from palette_bench.publish.score_table import score_table
-    from palette_bench.score.record import RECORD_FILE, save
+    from palette_bench.publish.comparison_sheet import Block, comparison_sheet
+    from palette_bench.publish.score_table import tasks_table
+    from palette_bench.score.record import save
     from palette_bench.score.scoring import Options, score
 
     processes = jobs or default_jobs()
@@ -48,26 +58,39 @@ def command(out: Path, *, jobs: int | None) -> None:
     click.echo(f"1. prepared scenes32: {built.count} scenes in {built.folder}", err=True)
     opened = open_set(plan.protocol.set_id)
 
-    buffer = io.BytesIO()
-    contact_sheet(opened, rows=6).save(buffer, "PNG")
-    write_bytes(out / "scenes32.png", buffer.getvalue())
+    def draw(picture: Image.Image, name: str) -> None:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        write_bytes(out / name, buffer.getvalue())
 
-    records = []
-    for number, method in enumerate(METHODS, 2):
-        predictions = out / TASK / method
-        predict(opened, TASK, find_card(method), predictions, Running(jobs=processes), progress=progress)
-        scored = score(opened, opened.task(TASK), predictions, method, Options(jobs=processes), progress=progress)
-        if scored is None:
-            return
-        save(scored.record, scored.items_csv, out / "results" / f"{TASK}-{method}")
-        records.append(scored.record)
-        click.echo(f"{number}. {method}: predictions in {predictions}, scored", err=True)
+    draw(contact_sheet(opened, rows=6), "scenes32.png")
+    groups, blocks = [], []
+    for number, (task_name, classical) in enumerate(RUNS.items(), 2):
+        task, records, folders = opened.task(task_name), [], {}
+        for model in (*classical, *LEARNT):
+            card = find_card(model)
+            predictions = out / task.name / model
+            predict(opened, task.name, card, predictions, Running(jobs=processes), progress=progress)
+            scored = score(opened, task, predictions, card.title, Options(jobs=processes), progress=progress)
+            if scored is None:
+                return
+            save(scored.record, scored.items_csv, out / "results" / f"{task.name}-{model}")
+            records.append(scored.record)
+            folders[card.title] = predictions
+        groups.append(records)
+        blocks.append(Block(task, SHOWN_ITEMS, folders))
+        click.echo(f"{number}. {task.name}: predicted and scored with {len(records)} models", err=True)
+    draw(comparison_sheet(opened, blocks), "models.png")
 
     from palette_bench.cli.tables import print_score_table
 
-    print_score_table(score_table(records))
-    click.echo("The reference row is what a perfect model would score. Mirroring copies texture and looks real to a")
-    click.echo("network; smooth filling does not. Neither invents the missing object, which CA shows.")
-    click.echo(f"  picture  {out / 'scenes32.png'}")
-    click.echo(f"  records  {out / 'results' / (TASK + '-' + METHODS[-1]) / RECORD_FILE}")
+    print_score_table(tasks_table(groups))
+    click.echo(
+        "The reference rows are what a perfect model would score. Palette is the shipped small model for this world,"
+    )
+    click.echo(
+        "Regression the same network trained to give the image at once: closer in every pixel, further in every look."
+    )
+    click.echo(f"  pictures  {out / 'models.png'}, {out / 'scenes32.png'}")
+    click.echo(f"  records   {out / 'results'}")
     click.echo("next: palette-bench prepare imagenet-ctest10k --source /data/imagenet/val")

@@ -17,7 +17,7 @@ def print_score_table(table: ScoreTable) -> None:
 
     drawn = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
     drawn.add_column("")
-    drawn.add_column("from", style="dim")
+    drawn.add_column(table.source_heading, style="dim")
     for heading in table.headings:
         drawn.add_column(heading, justify="right")
     for group in table.groups:

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from palette_bench.prepare.degrade.condition import make_condition
+from palette_bench.prepare.degrade.condition import Condition, make_condition
 from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.images import ImageU8
 
@@ -35,19 +35,26 @@ def contact_sheet(opened: FrozenSet, *, rows: int) -> Image.Image:
         item = opened.items[index]
         y = top + line * down
         reference = opened.reference(item)
-        _paste(sheet, reference, MARGIN, y, cell)
+        paste_cell(sheet, reference, MARGIN, y, cell)
         label = item.id + ("" if item.label is None else f"   class {item.label}")
         draw.text((MARGIN, y + cell + 1), label, QUIET, font=small)
         for column, (task, of_task) in enumerate(zip(tasks, holes, strict=True), 1):
             condition = make_condition(task, reference, of_task.of(item))
-            image = condition.image
-            if condition.hole is not None:
-                image = np.where(condition.hole[..., None], np.array(HOLE_COLOUR, dtype=np.uint8), image)
-            _paste(sheet, image, MARGIN + column * across, y, cell)
+            image = shown(condition)
+            paste_cell(sheet, image, MARGIN + column * across, y, cell)
     return sheet
 
 
-def _paste(sheet: Image.Image, image: ImageU8, left: int, top: int, cell: int) -> None:
+def shown(condition: Condition) -> ImageU8:
+    """A condition as it is drawn: its hole is magenta."""
+    image = condition.image
+    if condition.hole is None:
+        return image
+    return np.where(condition.hole[..., None], np.array(HOLE_COLOUR, dtype=np.uint8), image)
+
+
+def paste_cell(sheet: Image.Image, image: ImageU8, left: int, top: int, cell: int) -> None:
+    """Put an image [H, W, 3] on a sheet as a square of ``cell`` pixels: whole pixels enlarged, or areas averaged."""
     picture = Image.fromarray(image)
     if picture.width != cell:
         enlarges = picture.width < cell

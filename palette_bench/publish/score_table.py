@@ -1,7 +1,7 @@
 """A score in the paper's table: the published rows of the task, this run, and what keeps them from being comparable."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palette_bench.publish.published import Column, PublishedRow, published_rows
 from palette_bench.score.recipes import Direction, Metric, Recipe, named
@@ -29,12 +29,16 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """What is printed: title, headings, rows in groups (published rows, then runs), and footnotes by mark."""
+    """What is printed: title, headings, rows in groups (published rows, then runs), and footnotes by mark.
+
+    ``source_heading`` is the heading of the rows' ``source``.
+    """
 
     title: str
     headings: tuple[str, ...]
     groups: tuple[tuple[TableRow, ...], ...]
     notes: tuple[tuple[str, str], ...]
+    source_heading: str = "from"
 
 
 class _Notes:
@@ -71,9 +75,27 @@ def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
         groups.append(tuple(_published(row, shown, notes) for row in published))
     runs = [_run(record, shown, notes, has_published=bool(published)) for record in records]
     groups.append((*runs, _references(first, shown)))
-    headings = tuple(f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in shown)
     title = f"{first.scored.task} on {first.scored.set_id} version {first.scored.version}, {first.scored.count} images"
-    return ScoreTable(title, headings, tuple(groups), notes.listed())
+    return ScoreTable(title, _headings(shown), tuple(groups), notes.listed())
+
+
+def tasks_table(records: Sequence[Sequence[ResultRecord]]) -> ScoreTable:
+    """Several tasks of one set under each other, in the paper's columns: the models of each, then its references."""
+    first = records[0][0]
+    shown = [recipe for recipe in _shown([record for group in records for record in group]) if recipe.headline]
+    notes = _Notes()
+    groups: list[tuple[TableRow, ...]] = []
+    for group in records:
+        runs = [_run(record, shown, notes, has_published=False) for record in group]
+        rows = [*runs, _references(group[0], shown)]
+        task = group[0].scored.task
+        groups.append(tuple(replace(row, source=task if index == 0 else "") for index, row in enumerate(rows)))
+    title = f"{first.scored.set_id} version {first.scored.version}, {first.scored.count} images a task"
+    return ScoreTable(title, _headings(shown), tuple(groups), notes.listed(), "task")
+
+
+def _headings(shown: Sequence[Recipe]) -> tuple[str, ...]:
+    return tuple(f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in shown)
 
 
 def _shown(records: Sequence[ResultRecord]) -> list[Recipe]:

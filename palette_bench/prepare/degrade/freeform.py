@@ -232,7 +232,7 @@ def candidates(purpose: object, size: int, brush: FreeformBrush) -> Iterator[Can
 
 
 def freeform_mask(words: NDArray[np.uint32], size: int, brush: FreeformBrush) -> HoleMask:
-    """One outcome of Algorithm 1, whatever its area, from random ``words`` [words_per_candidate(brush)]; for training."""
+    """One outcome of Algorithm 1, whatever its area, from random ``words`` [words_per_candidate(brush)]."""
     return _fill(_spans(draw_strokes(words[None], size, brush), size), size)
 
 
