@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -16,12 +17,14 @@ from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.diffusion import KnownRegion
 from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
-from palette_bench.predict.models.unet import GammaEmbedding, Mixing, Network, NetworkConfig, preset
+from palette_bench.predict.models.unet import PRESETS, GammaEmbedding, Mixing, Network, NetworkConfig, preset
 from palette_bench.prepare.images import ImageU8
 
 FILL_STREAM, SAMPLE_STREAM = 0, 1
 """The two streams of an output's seed: what fills the condition's hole, and the noise of sampling (A6)."""
 DEFAULT_BATCH = 16
+_T = TypeVar("_T")
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _CONFIG_KEYS = {"network", "mixing", "gamma_embedding", "known", "share_fill_noise", "batch", "sampler"}
 
 
@@ -41,31 +44,45 @@ class ModelConfig:
 
 
 def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConfig:
-    """A card's ``[config]``. Raises UsageError naming what does not fit."""
-    if unknown := sorted(set(table) - _CONFIG_KEYS):
-        raise UsageError(
-            "a card's [config] has keys that this model does not know",
-            expected=", ".join(sorted(_CONFIG_KEYS)),
-            found=", ".join(unknown),
-        )
-    sampler = table.get("sampler", {})
-    batch = table.get("batch", DEFAULT_BATCH)
-    if not isinstance(sampler, Mapping) or not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-        raise UsageError("a card's [config]", expected="sampler a table, batch a positive number", found=dict(table))
-    try:
-        mixing = Mixing(str(table.get("mixing", Mixing.GLOBAL.value)))
-        embedding = GammaEmbedding(str(table.get("gamma_embedding", GammaEmbedding.SQRT_1000.value)))
-        known = KnownRegion(str(table.get("known", KnownRegion.CLEAN.value)))
-    except ValueError as error:
-        raise UsageError("a card's [config]", found=error) from error
-    network = preset(str(table.get("network", "palette256")), mixing=mixing, image_inputs=image_inputs)
-    return ModelConfig(
-        network=replace(network, gamma_embedding=embedding),
-        known=known,
-        share_fill_noise=bool(table.get("share_fill_noise", False)),
-        batch=batch,
-        sampler=read_sampler(sampler),
+    """A card's ``[config]``. Raises UsageError with everything that does not fit."""
+    problems = [
+        Problem("unknown key", name, f"known: {', '.join(sorted(_CONFIG_KEYS))}")
+        for name in sorted(set(table) - _CONFIG_KEYS)
+    ]
+
+    def take(name: str, default: _T, expected: str, fits: Callable[[object], _T | None]) -> _T:
+        value = default if name not in table else fits(table[name])
+        if value is None:
+            problems.append(Problem("wrong value", name, f"expected {expected}, found {table[name]!r}"))
+            return default
+        return value
+
+    def choose(name: str, default: _Choice) -> _Choice:
+        choices = {member.value: member for member in type(default)}
+        return take(name, default, ", ".join(choices), lambda value: choices.get(str(value)))
+
+    name = take(
+        "network", "palette256", ", ".join(PRESETS), lambda v: v if isinstance(v, str) and v in PRESETS else None
     )
+    mixing, embedding = choose("mixing", Mixing.GLOBAL), choose("gamma_embedding", GammaEmbedding.SQRT_1000)
+    known = choose("known", KnownRegion.CLEAN)
+    share = take("share_fill_noise", False, "true or false", lambda v: v if isinstance(v, bool) else None)
+    batch = take("batch", DEFAULT_BATCH, "1 or more", lambda v: v if type(v) is int and v >= 1 else None)
+    nothing: Mapping[str, object] = {}
+    settings = take("sampler", nothing, "a table", lambda v: v if isinstance(v, Mapping) else None)
+    sampler = SamplerConfig()
+    try:
+        sampler = read_sampler(settings)
+    except UsageError as error:
+        if not problems:
+            raise
+        problems += [replace(problem, where=f"sampler.{problem.where}") for problem in error.problems]
+    if problems:
+        raise UsageError(
+            "a card's [config] does not fit this model", problems=problems, next_step="see docs/palette.md"
+        )
+    network = replace(preset(name, mixing=mixing, image_inputs=image_inputs), gamma_embedding=embedding)
+    return ModelConfig(network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
 
 
 def load_network(config: NetworkConfig, path: Path, device: torch.device) -> Network:
