@@ -55,10 +55,10 @@ def command(
     change it. Killed at any moment, the same command continues, and the folder ends up the same.
     """
     from palette_bench.common.errors import UsageError
+    from palette_bench.common.parts import parse_part, rank_of_this_process
     from palette_bench.common.progress import Silent
     from palette_bench.common.workers import default_jobs
     from palette_bench.predict.card import find_card
-    from palette_bench.predict.parts import parse_part, rank_of_this_process
     from palette_bench.predict.run import Options, predict
     from palette_bench.prepare.frozen import open_only_set
 

@@ -12,7 +12,7 @@ from palette_bench.cli.options import ANY_PATH
 from palette_bench.common.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from palette_bench.score.parts import Part
+    from palette_bench.common.parts import Part
     from palette_bench.score.ranks import Ranks
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -102,7 +102,7 @@ def place(device: str, jobs: int | None, part: "Part | None" = None) -> Place:
 
 def part_of(text: str | None) -> "Part | None":
     """``--shard``."""
-    from palette_bench.score.parts import parse_part
+    from palette_bench.common.parts import parse_part
 
     return None if text is None else parse_part(text)
 

@@ -22,13 +22,13 @@ import numpy as np
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import exclusive
+from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
 from palette_bench.predict import output
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host, answers
 from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.predict.parts import WHOLE, Part
 from palette_bench.predict.seeds import seed_of
 from palette_bench.prepare.decode import BadImageError, decode
 from palette_bench.prepare.degrade.condition import Condition

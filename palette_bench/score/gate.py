@@ -17,6 +17,7 @@ import numpy as np
 from palette_bench.common.canonical import bytes_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem
 from palette_bench.common.home import features_folder
+from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
 from palette_bench.prepare import canary
@@ -27,8 +28,8 @@ from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics import similarity
-from palette_bench.score.parts import WHOLE, Part
 from palette_bench.score.predictions import Predictions, locate
+from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes import PIXELS, named
 
 CHUNK = 64
@@ -255,7 +256,7 @@ def examine(
     predictions, problems = locate(where, opened)
     present = range(opened.count) if predictions.array is not None else [*predictions.files]
     whole = [i for i in present if predictions.array is not None or len(predictions.files[i]) == predictions.samples]
-    mine = set(part.of(range(opened.count)))
+    mine = set(part.of(range(opened.count), together=PART_CHUNK))
     whole = [index for index in whole if index in mine]
     store = _kept_rows(opened, task)
     known = _known(opened, predictions, whole, store.load(progress), jobs)

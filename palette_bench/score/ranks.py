@@ -4,17 +4,19 @@ Only small Python objects travel between ranks, by gloo, on GPUs too; features g
 of one machine share. What the first rank does not find there it computes itself.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from palette_bench.score.parts import WHOLE, Part
+from palette_bench.common.parts import WHOLE, Part, rank_of_this_process
 
 PATIENCE = timedelta(days=7)
 """How long a rank waits for the slowest."""
+
+PART_CHUNK = 64
+"""Consecutive items that stay together, so that batches are the same however many parts there are."""
 
 _Value = TypeVar("_Value")
 
@@ -66,11 +68,5 @@ class Ranks:
 
 def of_this_process() -> Ranks:
     """What torchrun says of this process in its environment; a process alone without it."""
-    size = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" not in os.environ or size == "1":
-        return Ranks()
-    return Ranks(
-        Part(int(os.environ["RANK"]) + 1, int(size)),
-        local=int(os.environ["LOCAL_RANK"]),
-        local_count=int(os.environ["LOCAL_WORLD_SIZE"]),
-    )
+    rank = rank_of_this_process()
+    return Ranks(rank.part, rank.local, rank.local_count)

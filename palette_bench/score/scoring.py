@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
+from palette_bench.common.parts import Part
 from palette_bench.common.progress import Progress
 from palette_bench.prepare import canary
 from palette_bench.prepare.frozen import FrozenSet, open_set
@@ -34,8 +35,8 @@ from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
 from palette_bench.score.metrics.similarity import WINDOW, histogram, scales_that_fit
 from palette_bench.score.numbers import PER_ITEM, Inputs, Number, Numbers, compute, needs_statistics, of_references
-from palette_bench.score.parts import Part
 from palette_bench.score.predictions import locate
+from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes import LPIPS, PIXELS, Direction, Metric, Recipe, Reference, for_protocol, named
 from palette_bench.score.record import (
     FLOAT32,
@@ -165,7 +166,8 @@ def score(
             return None
         admitted = admit(opened, where, examined)
         if not group.part.whole:
-            measure(run.engine, pixels, admitted, run.recipes, group.part.of(range(opened.count)))
+            places = group.part.of(range(opened.count), together=PART_CHUNK)
+            measure(run.engine, pixels, admitted, run.recipes, places)
             group.wait()
             if not group.first:
                 return None
@@ -181,7 +183,8 @@ def score_part(
     run = _begin(opened, task, options, store, samples=predictions.samples, progress=progress)
     examined = examine(opened, task, where, jobs=options.jobs, progress=progress, part=part)
     admitted = admit(opened, where, [examined])
-    measure(run.engine, ScoredPixels(opened, task, predictions), admitted, run.recipes, part.of(range(opened.count)))
+    mine = part.of(range(opened.count), together=PART_CHUNK)
+    measure(run.engine, ScoredPixels(opened, task, predictions), admitted, run.recipes, mine)
     shards.write(folder, part, run.identity(), examined)
 
 

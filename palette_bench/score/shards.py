@@ -11,8 +11,8 @@ from pathlib import Path
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.files import read_json, write_json
+from palette_bench.common.parts import Part, parse_part
 from palette_bench.score.gate import Examined, checked_from_json
-from palette_bench.score.parts import Part, parse_part
 
 SCHEMA = 1
 FEATURES = "features"

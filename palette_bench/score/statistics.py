@@ -14,6 +14,7 @@ from palette_bench.common.canonical import bytes_digest, canonical_json, file_di
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import exclusive, write_bytes
 from palette_bench.common.home import statistics_folder
+from palette_bench.common.parts import Part
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.prepare import canary
 from palette_bench.prepare.decode import BadImageError, decode
@@ -30,7 +31,7 @@ from palette_bench.score.backbones.base import Backbone
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics.frechet import Moments, moments
-from palette_bench.score.parts import Part
+from palette_bench.score.ranks import PART_CHUNK
 
 BLOCK = 512
 IMPORTED = "imported-"
@@ -197,7 +198,7 @@ def compute_part(
     """Put the features of a part of a reference set into ``store``; how many images that are."""
     protocol = opened.protocol
     images, names = _open(protocol, reference, source, labels)
-    mine = part.of(names)
+    mine = part.of(names, together=PART_CHUNK)
     _extracted(
         images, mine, protocol, backbone, output, store, batch_size=batch_size, workers=workers, progress=progress
     )

@@ -15,10 +15,10 @@ from PIL import Image
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.files import exclusive
+from palette_bench.common.parts import Part, parse_part
 from palette_bench.common.progress import Silent
 from palette_bench.predict import output
 from palette_bench.predict.card import Card, find_card, load_card
-from palette_bench.predict.parts import Part, parse_part
 from palette_bench.predict.run import Options, Predicted, composited, predict
 from palette_bench.predict.seeds import seed_of
 from palette_bench.prepare.frozen import FrozenSet

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from palette_bench.common.canonical import file_digest, fingerprint
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
+from palette_bench.common.parts import Part
 from palette_bench.common.progress import Silent
 from palette_bench.prepare.build import build
 from palette_bench.prepare.decode import decode
@@ -15,7 +16,6 @@ from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score import statistics
 from palette_bench.score.features import FeatureStore
-from palette_bench.score.parts import Part
 from palette_bench.score.statistics import ReferenceStatistics
 from tests.conftest import make_photos
 

@@ -1,4 +1,4 @@
-"""How the batches of a run are divided among machines, and among the processes of one torchrun."""
+"""How work is divided among machines, and among the processes of one torchrun."""
 
 import os
 from collections.abc import Sequence
@@ -7,19 +7,22 @@ from typing import TypeVar
 
 from palette_bench.common.errors import UsageError
 
-_Batch = TypeVar("_Batch")
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Part ``number`` of ``count``, from 1: every ``count``-th batch, so that batches are the same in any division."""
+    """Part ``number`` of ``count``, from 1."""
 
     number: int = 1
     count: int = 1
 
-    def of(self, batches: Sequence[_Batch]) -> Sequence[_Batch]:
-        """The batches of this part, in order."""
-        return batches[self.number - 1 :: self.count]
+    def of(self, rows: Sequence[_Row], *, together: int = 1) -> list[_Row]:
+        """The rows of this part, in order: every ``count``-th run of ``together`` consecutive rows.
+
+        Runs are the same however many parts there are, so whoever does a part sees the batches that all would see.
+        """
+        return [row for place, row in enumerate(rows) if place // together % self.count == self.number - 1]
 
     @property
     def whole(self) -> bool:

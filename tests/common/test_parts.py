@@ -1,18 +1,20 @@
 import pytest
 
 from palette_bench.common.errors import UsageError
-from palette_bench.score.parts import PART_CHUNK, WHOLE, Part, parse_part
+from palette_bench.common.parts import WHOLE, Part, parse_part
+
+TOGETHER = 64
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_parts_are_everything_once_in_whole_chunks(count: int) -> None:
     rows = list(range(1000))
-    parts = [Part(number, count).of(rows) for number in range(1, count + 1)]
+    parts = [Part(number, count).of(rows, together=TOGETHER) for number in range(1, count + 1)]
     assert sorted(row for part in parts for row in part) == rows
     for part in parts:
         assert part == sorted(part)
-        chunks = {row // PART_CHUNK for row in part}
-        assert len(part) == sum(min(PART_CHUNK, 1000 - PART_CHUNK * chunk) for chunk in chunks)
+        chunks = {row // TOGETHER for row in part}
+        assert len(part) == sum(min(TOGETHER, 1000 - TOGETHER * chunk) for chunk in chunks)
 
 
 def test_the_whole_is_one_part() -> None:
