@@ -28,6 +28,7 @@ COMMANDS = {
     "statistics": "Compute the statistics of a FID reference set, once.",
     "baselines": "List the models: what each is and what it can do.",
     "predict": "Run a model over a task's conditions.",
+    "panorama": "Make an image wider by uncropping it again and again.",
     "adapter": "Check that a model keeps the rules.",
     "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
     "score": "Score a folder of predictions.",

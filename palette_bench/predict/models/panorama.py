@@ -1,0 +1,221 @@
+"""Panoramas: an image made wider by uncropping it again and again (Figures 2 and C.10 of the paper).
+
+Each step gives the model the outermost half of what there is beside an equally wide hole, and appends what it puts
+there. Pixels that are there are never touched again. From a centre of S pixels the paper goes four steps to the right
+and four to the left: S x 5 S, 256 x 1280.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from palette_bench.common.canonical import canonical_json, pixel_digest
+from palette_bench.common.errors import UsageError
+from palette_bench.common.progress import Progress, Silent
+from palette_bench.predict.adapters.base import Adapter, ModelInput
+from palette_bench.predict.adapters.checks import checked_outputs
+from palette_bench.predict.adapters.runners import Place, Runner, Wanted, build_runner, check_runnable
+from palette_bench.predict.card import AdapterKind, Card
+from palette_bench.predict.output import model_of, software
+from palette_bench.prepare.degrade.holes import fixed_hole
+from palette_bench.prepare.frozen import FrozenItem, FrozenSet
+from palette_bench.prepare.images import ImageU8
+from palette_bench.protocol.tasks import TASKS, Task
+
+SCHEMA = 1
+SEED_RULE = 'first 63 bits of sha256 of canonical JSON ["panorama", run seed, item id, side, step], steps from 1'
+
+
+class Side(StrEnum):
+    """Where a panorama grows."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+    @property
+    def task(self) -> Task:
+        """The task of every step."""
+        return TASKS["uncrop" if self is Side.RIGHT else "uncrop-left"]
+
+
+def seed_of_step(run_seed: int, item_id: str, side: Side, step: int) -> int:
+    """The seed of one step, 0 <= seed < 2**63: a function of what is made alone."""
+    digest = hashlib.sha256(canonical_json(["panorama", run_seed, item_id, side.value, step])).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def extend(
+    adapter: Adapter,
+    images: Mapping[str, ImageU8],
+    *,
+    side: Side,
+    steps: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, ImageU8]:
+    """Images [S, W, 3] by id, all of one size with W >= S / 2, made wider by ``steps`` times S / 2.
+
+    ``adapter`` is built for the side's task and size S. Raises UsageError for images that cannot be halved, InputError
+    for outputs of another shape or type.
+    """
+    sizes = sorted({image.shape[:2] for image in images.values()})
+    size, width = sizes[0] if len(sizes) == 1 else (0, 0)
+    if size == 0 or size % 2 or 2 * width < size:
+        raise UsageError(
+            "images that cannot be extended",
+            expected="one size: an even number of rows, and at least half as many columns",
+            found=", ".join("x".join(map(str, shape)) for shape in sizes) or "none",
+        )
+    hole, half = np.array(fixed_hole(side.task.hole, size)), size // 2
+    wide = dict(images)
+    with (progress or Silent()).task(f"panorama, {side.value}", steps, "steps") as shown:
+        for step in range(1, steps + 1):
+            inputs = [
+                ModelInput(name, _condition(image, side, half), hole.copy(), None, seed_of_step(seed, name, side, step))
+                for name, image in wide.items()
+            ]
+            outputs = checked_outputs("panorama", inputs, adapter.predict(inputs))
+            for name, output in zip(list(wide), outputs, strict=True):
+                new = output[:, half:] if side is Side.RIGHT else output[:, :half]
+                parts = (wide[name], new) if side is Side.RIGHT else (new, wide[name])
+                wide[name] = np.concatenate(parts, axis=1)
+            shown.advance()
+    return wide
+
+
+def _condition(image: ImageU8, side: Side, half: int) -> ImageU8:
+    """What a step is given: the outermost half of the image where it is known, black where it is to grow."""
+    condition = np.zeros((2 * half, 2 * half, 3), dtype=np.uint8)
+    if side is Side.RIGHT:
+        condition[:, :half] = image[:, -half:]
+    else:
+        condition[:, half:] = image[:, :half]
+    return condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which panoramas of a set: ``items`` by id, ``width`` in units of the image's side, where they grow, the seed."""
+
+    items: Sequence[str]
+    width: int = 5
+    sides: tuple[Side, ...] = (Side.RIGHT, Side.LEFT)
+    seed: int = 0
+    device: str = "cpu"
+
+    @property
+    def steps(self) -> int:
+        """Steps at each side, each of half an image: ``width`` - 1 at both, twice as many at one."""
+        return 2 * (self.width - 1) // len(self.sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Panoramas:
+    """What was made: the images [S, width S, 3] by item, and an account of them as plain data."""
+
+    images: Mapping[str, ImageU8]
+    described: Mapping[str, object]
+
+
+def make_panoramas(opened: FrozenSet, card: Card, plan: Plan, *, progress: Progress) -> Panoramas:
+    """Panoramas of a set's references by a card's model.
+
+    Raises UsageError for items that the set does not have and for a model that cannot uncrop at a side or does not
+    run here, and what the model raises.
+    """
+    items = _items(opened, plan.items)
+    _check(card, opened.size, plan.sides)
+    weights = card.checked_weights()
+    images: dict[str, ImageU8] = {item.id: opened.reference(item) for item in items}
+    for side in plan.sides:
+        with tempfile.TemporaryDirectory(prefix="palette-bench-") as folder:
+            place = Place(
+                set_id=opened.set_id,
+                task=side.task,
+                size=opened.size,
+                samples=1,
+                device=plan.device,
+                weights=weights,
+                search=Path.cwd(),
+                log=Path(folder) / "model.log",
+            )
+            runner = build_runner(card, place)
+            try:
+                images = extend(
+                    _Running(runner), images, side=side, steps=plan.steps, seed=plan.seed, progress=progress
+                )
+            finally:
+                runner.close()
+    return Panoramas(images, _account(opened, card, plan, items, images))
+
+
+class _Running:
+    """A runner as an adapter."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def predict(self, inputs: Sequence[ModelInput]) -> list[ImageU8]:
+        return self._runner.run([Wanted(given, 0) for given in inputs])
+
+
+def _items(opened: FrozenSet, wanted: Sequence[str]) -> list[FrozenItem]:
+    by_id = {item.id: item for item in opened.items}
+    if missing := [name for name in wanted if name not in by_id] or ([] if wanted else ["none"]):
+        raise UsageError(
+            "no such items",
+            where=opened.set_id,
+            expected=f"ids of the set's manifest, such as {opened.items[0].id}",
+            found=", ".join(missing),
+        )
+    return [by_id[name] for name in dict.fromkeys(wanted)]
+
+
+def _check(card: Card, size: int, sides: Sequence[Side]) -> None:
+    check_runnable(card)
+    if card.adapter.kind not in (AdapterKind.PYTHON, AdapterKind.SUBPROCESS):
+        raise UsageError(
+            f"{card.name} is no model that can go on from its own output",
+            expected="an adapter of kind python or subprocess",
+            found=card.adapter.kind.value,
+        )
+    for side in sides:
+        card.check_can_do(side.task.name, size)
+
+
+def _account(
+    opened: FrozenSet, card: Card, plan: Plan, items: Sequence[FrozenItem], images: Mapping[str, ImageU8]
+) -> dict[str, object]:
+    def seeds(item: FrozenItem) -> dict[str, list[int]]:
+        return {
+            side.value: [seed_of_step(plan.seed, item.id, side, step) for step in range(1, plan.steps + 1)]
+            for side in plan.sides
+        }
+
+    return {
+        "schema": SCHEMA,
+        "set": opened.set_id,
+        "version": opened.version,
+        "set_fingerprint": opened.fingerprint,
+        "data_digest": opened.data_digest,
+        "size": opened.size,
+        "width": plan.width,
+        "model": model_of(card),
+        "seed": plan.seed,
+        "seed_rule": SEED_RULE,
+        "items": [
+            {
+                "id": item.id,
+                "reference_sha256": item.reference_digest,
+                "seeds": seeds(item),
+                "sha256": pixel_digest(images[item.id]),
+            }
+            for item in items
+        ],
+        "software": software(),
+    }
