@@ -25,6 +25,9 @@ Examples:
 @click.option("--side", type=click.Choice(["both", "right", "left"]), default="both", show_default=True, help="Where.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The run's seed; each step's derives from it.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs, e.g. cuda.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds a step may take.  [default: the card's]"
+)
 @as_json
 def command(
     set_name: str | None,
@@ -36,6 +39,7 @@ def command(
     side: str,
     seed: int,
     device: str,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Make an image wider by uncropping it again and again, half an image a step.
@@ -55,7 +59,7 @@ def command(
     if out.suffix.lower() != ".png":
         raise UsageError("a panorama is written as PNG", where=out, expected="--out with a name in .png")
     sides = (Side.RIGHT, Side.LEFT) if side == "both" else (Side(side),)
-    plan = Plan(items=items, width=width, sides=sides, seed=seed, device=device)
+    plan = Plan(items=items, width=width, sides=sides, seed=seed, device=device, seconds=timeout)
     opened = open_only_set(set_name, Side.RIGHT.task.name)
     made = make_panoramas(opened, find_card(model), plan, progress=console.progress())
     rows = np.concatenate(list(made.images.values()))

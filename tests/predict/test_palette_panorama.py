@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,63 @@ def test_a_model_that_can_do_one_side_does_that(prepared: FrozenSet, run: RunCom
     )
     code, _, err = run("panorama", "--model", card, "--item", prepared.items[0].id, "--out", "p.png", "--side", "right")
     assert code == 0, err
+
+
+PAINT = """
+import json, sys
+from PIL import Image
+
+for line in sys.stdin:
+    request = json.loads(line)
+    for item in request["items"]:
+        Image.new("RGB", (32, 32), (request["task"] == "uncrop", item["seed"] % 256, 200)).save(item["output"])
+    print(json.dumps({"done": request["batch"]}), flush=True)
+"""
+
+
+def test_a_program_in_another_language_makes_one_too(prepared: FrozenSet, run: RunCommand, here: Path) -> None:
+    card = write_card(
+        here / "program", f'kind = "subprocess"\ncommand = ["{sys.executable}", "run.py"]', more="[config]\nx = 1\n"
+    )
+    card.write_text(card.read_text().replace('tasks = ["uncrop",', 'tasks = ["uncrop", "uncrop-left",'))
+    (here / "program" / "run.py").write_text(PAINT)
+    item = prepared.items[0].id
+    code, _, err = run("panorama", "--model", card, "--item", item, "--out", "p.png", "--width", 2)
+    assert code == 0, err
+    pixels = decode(Path("p.png").read_bytes()).pixels
+    assert pixels[5, 2].tolist() == [0, seed_of_step(0, item, Side.LEFT, 1) % 256, 200]
+    assert pixels[5, 61].tolist() == [1, seed_of_step(0, item, Side.RIGHT, 1) % 256, 200]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Raising", "ArithmeticError: I cannot divide"),
+        ("WrongShape", "shape [31, 32, 3] instead of"),
+        ("Leaving", "exit code 7"),
+        ("Hanging", "hangs"),
+        ("CannotBeBuilt", "no such device"),
+    ],
+)
+def test_a_model_that_misbehaves_leaves_no_panorama(
+    prepared: FrozenSet, run: RunCommand, here: Path, name: str, says: str
+) -> None:
+    card = write_card(here / "bad", f'kind = "python"\nentry = "tests.predict.adapters:{name}"')
+    arguments = (
+        "--item",
+        prepared.items[0].id,
+        "--out",
+        "p.png",
+        "--side",
+        "right",
+        "--timeout",
+        0.5 if name == "Hanging" else 60,
+    )
+    code, _, err = run("panorama", "--model", card, *arguments)
+    assert code == 3, err
+    assert says in err
+    assert "Traceback" not in err
+    assert not [*here.glob("p.*")]
 
 
 def test_how_many_steps_a_width_takes() -> None:

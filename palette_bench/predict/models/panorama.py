@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from palette_bench.common.canonical import canonical_json, pixel_digest
 from palette_bench.common.errors import UsageError
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.predict.adapters.base import Adapter, ModelInput
-from palette_bench.predict.adapters.checks import checked_outputs
-from palette_bench.predict.adapters.runners import Place, Runner, Wanted, build_runner, check_runnable
+from palette_bench.predict.adapters.checks import checked_outputs, items_of
+from palette_bench.predict.adapters.hosting import ONE_THREAD, Host
+from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
 from palette_bench.predict.output import model_of, software
 from palette_bench.prepare.degrade.holes import fixed_hole
@@ -100,13 +102,17 @@ def _condition(image: ImageU8, side: Side, half: int) -> ImageU8:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which panoramas of a set: ``items`` by id, ``width`` in units of the image's side, where they grow, the seed."""
+    """Which panoramas of a set: ``items`` by id, ``width`` in units of the image's side, where they grow, the seed.
+
+    ``seconds`` is the time limit of a step (None: the card's, or none).
+    """
 
     items: Sequence[str]
     width: int = 5
     sides: tuple[Side, ...] = (Side.RIGHT, Side.LEFT)
     seed: int = 0
     device: str = "cpu"
+    seconds: float | None = None
 
     @property
     def steps(self) -> int:
@@ -143,25 +149,55 @@ def make_panoramas(opened: FrozenSet, card: Card, plan: Plan, *, progress: Progr
                 weights=weights,
                 search=Path.cwd(),
                 log=Path(folder) / "model.log",
+                seconds=plan.seconds,
             )
-            runner = build_runner(card, place)
-            try:
-                images = extend(
-                    _Running(runner), images, side=side, steps=plan.steps, seed=plan.seed, progress=progress
-                )
-            finally:
-                runner.close()
+            with _Hosted(card, place, plan.seconds) as model:
+                images = extend(model, images, side=side, steps=plan.steps, seed=plan.seed, progress=progress)
     return Panoramas(images, _account(opened, card, plan, items, images))
 
 
-class _Running:
-    """A runner as an adapter."""
+class _Service:
+    """In a host: the runner of a card."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, card: Card, place: Place) -> None:
+        self._runner = build_runner(card, place)
+
+    def __call__(self, batch: list[Wanted]) -> list[ImageU8]:
+        return self._runner.run(batch)
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class _Hosted:
+    """A card's model, in a process of its own, as an adapter."""
+
+    def __init__(self, card: Card, place: Place, seconds: float | None) -> None:
+        self._seconds = None if card.adapter.kind is AdapterKind.SUBPROCESS else seconds
+        self._host = Host[list[Wanted], list[ImageU8]](
+            partial(_Service, card, place),
+            name=card.name,
+            environment=ONE_THREAD if place.device == "cpu" else {},
+            seconds=self._seconds,
+        )
+
+    def __enter__(self) -> "_Hosted":
+        try:
+            self._host.answer()
+        except BaseException:
+            self._host.stop()
+            raise
+        return self
 
     def predict(self, inputs: Sequence[ModelInput]) -> list[ImageU8]:
-        return self._runner.run([Wanted(given, 0) for given in inputs])
+        self._host.ask([Wanted(given, 0) for given in inputs], about=items_of(inputs), seconds=self._seconds)
+        return self._host.answer()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._host.finish()
+        else:
+            self._host.stop()
 
 
 def _items(opened: FrozenSet, wanted: Sequence[str]) -> list[FrozenItem]:
