@@ -8,7 +8,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
+from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
 from palette_bench.common.files import exclusive, write_bytes, write_json
 from palette_bench.common.progress import Progress
@@ -118,7 +119,7 @@ def _survive_a_signal(_: int) -> None:
         signal.signal(number, note)
 
 
-def _prefetched(microbatches: _Microbatches, first: int, last: int, workers: int) -> Iterator[Batch]:
+def _prefetched(microbatches: _Microbatches, first: int, last: int, workers: int) -> Generator[Batch, None, None]:
     """Microbatches ``first`` .. ``last`` - 1 in order, drawn here or in ``workers`` processes.
 
     Raises what drawing raised, and InputError when such a process dies.
@@ -136,22 +137,35 @@ def _prefetched(microbatches: _Microbatches, first: int, last: int, workers: int
             worker_init_fn=_survive_a_signal,
         )
         drawn = iter(loader)
-    while True:
-        try:
-            batch = next(drawn)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise InputError(
-                "a process that draws examples died",
-                found=str(error).splitlines()[0],
-                next_step="the run goes on from its last checkpoint; with less memory at hand give fewer --workers",
-            ) from error
-        if isinstance(batch, PaletteBenchError):
-            raise batch
-        yield batch
+    try:
+        while True:
+            batch = _next(drawn)
+            if batch is None:
+                return
+            if isinstance(batch, PaletteBenchError):
+                raise batch
+            yield batch
+    finally:
+        # Stops the processes now; left to the garbage of an exception's traceback they wait for half a minute.
+        drawn = iter(())
+
+
+def _next(drawn: Iterator[Batch | PaletteBenchError]) -> Batch | PaletteBenchError | None:
+    """The next of ``drawn``, None at its end. Raises InputError when a process that draws has died."""
+    try:
+        return next(drawn, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            "a process that draws examples died",
+            found=str(error).splitlines()[0],
+            next_step="the run goes on from its last checkpoint; with less memory at hand give fewer --workers",
+        ) from error
+
+
+def _dropout_seed(seed: int, index: int) -> int:
+    return int.from_bytes(bytes.fromhex(fingerprint(["dropout", seed, index]))[:7], "little")
 
 
 class _Trainer:
@@ -231,6 +245,9 @@ class _Trainer:
         )
         condition = condition.contiguous(memory_format=torch.channels_last)
         gamma = torch.from_numpy(batch.gamma.astype(np.float32)).to(device)
+        if recipe.dropout:
+            # A resumed run drops what an uninterrupted one would have; another microbatch drops something else.
+            torch.manual_seed(_dropout_seed(recipe.seed, int(batch.indices[0])))
         # SCORE: the network runs in bfloat16 on a GPU; noise, loss and everything before and after it in float32.
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
             if recipe.kind is Kind.REGRESSION:
@@ -394,6 +411,7 @@ def _train(
     interrupted = False
 
     with (
+        closing(batches),
         closing(show) if show is not None else nullcontext(),
         progress.task(label, last * recipe.batch, "images") as shown,
     ):
