@@ -21,8 +21,8 @@ class Quickstart:
     returncode: int
 
     def predictions(self, method: str) -> Path:
-        """The folder of a method's predictions of `uncrop`."""
-        return self.out / "uncrop" / method
+        """The folder of a classical method's predictions of `uncrop`: mirror or biharmonic."""
+        return self.out / "uncrop" / f"classical-{method}"
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.diffusion import KnownRegion
 from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
-from palette_bench.predict.models.unet import PRESETS, GammaEmbedding, Mixing, Network, NetworkConfig, preset
+from palette_bench.predict.models.unet import PRESETS, GammaEmbedding, Mixing, Network, NetworkConfig, Output, preset
 from palette_bench.prepare.images import ImageU8
 
 FILL_STREAM, SAMPLE_STREAM = 0, 1
@@ -25,7 +25,7 @@ FILL_STREAM, SAMPLE_STREAM = 0, 1
 DEFAULT_BATCH = 16
 _T = TypeVar("_T")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_CONFIG_KEYS = {"network", "mixing", "gamma_embedding", "known", "share_fill_noise", "batch", "sampler"}
+_CONFIG_KEYS = {"network", "mixing", "gamma_embedding", "output", "known", "share_fill_noise", "batch", "sampler"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConf
         "network", "palette256", ", ".join(PRESETS), lambda v: v if isinstance(v, str) and v in PRESETS else None
     )
     mixing, embedding = choose("mixing", Mixing.GLOBAL), choose("gamma_embedding", GammaEmbedding.SQRT_1000)
-    known = choose("known", KnownRegion.CLEAN)
+    output, known = choose("output", Output.NOISE), choose("known", KnownRegion.CLEAN)
     share = take("share_fill_noise", False, "true or false", lambda v: v if isinstance(v, bool) else None)
     batch = take("batch", DEFAULT_BATCH, "1 or more", lambda v: v if type(v) is int and v >= 1 else None)
     nothing: Mapping[str, object] = {}
@@ -81,7 +81,8 @@ def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConf
         raise UsageError(
             "a card's [config] does not fit this model", problems=problems, next_step="see docs/palette.md"
         )
-    network = replace(preset(name, mixing=mixing, image_inputs=image_inputs), gamma_embedding=embedding)
+    network = preset(name, mixing=mixing, image_inputs=image_inputs)
+    network = replace(network, gamma_embedding=embedding, output=output)
     return ModelConfig(network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
 
 

@@ -67,6 +67,16 @@ class GammaEmbedding(StrEnum):
                 return torch.logit(gamma.double()).clamp(-15.0, 15.0).float() * 100.0
 
 
+class Output(StrEnum):
+    """What the last layer gives. Whatever it is, `Network` returns the noise, and the loss is on the noise."""
+
+    NOISE = "noise"
+    """The noise itself: the paper's."""
+    VELOCITY = "velocity"
+    """v of sqrt(1 - gamma) y + sqrt(gamma) v (Salimans & Ho 2022). Where there is almost nothing but noise, the noise
+    is y itself, and a small network need not learn to copy it to a hundredth."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """Everything that decides the shapes of the network.
@@ -86,6 +96,7 @@ class NetworkConfig:
     patch: int = 1
     mixing: Mixing = Mixing.GLOBAL
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
+    output: Output = Output.NOISE
     dropout: float = 0.0
     image_inputs: bool = True
     """Whether the noisy image is an input beside the condition; the regression twin has none."""
@@ -342,7 +353,12 @@ class Network(nn.Module):
                 x = torch.cat([x, skips.pop()], dim=1)
             x = block(x, level)
         out: Tensor = self.head(functional.silu(self.norm(x)))
-        return out if self.config.patch == 1 else functional.pixel_shuffle(out, self.config.patch)
+        if self.config.patch > 1:
+            out = functional.pixel_shuffle(out, self.config.patch)
+        if noisy is None or self.config.output is Output.NOISE:
+            return out
+        g = gamma[:, None, None, None]
+        return (1.0 - g).sqrt() * noisy + g.sqrt() * out
 
     def recompute_above(self, side: int) -> None:
         """Do not keep activations of blocks whose images are wider than ``side`` pixels: compute them twice."""

@@ -353,8 +353,11 @@ def _forget_after(path: Path, step: int) -> None:
 
 
 def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
-    """Refuse to go on with another recipe; only the number of steps may differ."""
-    now, then = recipe.canonical(), found.recipe
+    """Refuse to go on with another recipe; only the number of steps may differ.
+
+    What a run of an older version of the program does not name was as is the default now.
+    """
+    now, then = recipe.canonical(), Recipe().canonical() | found.recipe
     problems = [
         Problem("differs", name, f"the run was begun with {then.get(name)!r}, now {now.get(name)!r}")
         for name in sorted(now.keys() | then.keys())

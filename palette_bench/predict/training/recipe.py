@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.predict.models.diffusion import DiffusionConfig, GammaDistribution, KnownRegion, LossNorm, MaskNorm
-from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, preset
+from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, Output, preset
 from palette_bench.predict.training.degradations import Family
 
 
@@ -42,6 +42,7 @@ class Recipe:
     network: str = "mini32"
     mixing: Mixing = Mixing.GLOBAL
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
+    output: Output = Output.NOISE
     dropout: float = 0.0
     tasks: Mapping[str, float] = field(default_factory=dict)
     source: SourceKind = SourceKind.SCENES32
@@ -79,7 +80,7 @@ class Recipe:
     def network_config(self) -> NetworkConfig:
         """The network. Raises UsageError for an unknown preset."""
         config = preset(self.network, mixing=self.mixing, image_inputs=self.kind is Kind.PALETTE)
-        return replace(config, gamma_embedding=self.gamma_embedding, dropout=self.dropout)
+        return replace(config, gamma_embedding=self.gamma_embedding, output=self.output, dropout=self.dropout)
 
     @property
     def families(self) -> dict[Family, float]:
