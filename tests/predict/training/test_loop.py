@@ -182,6 +182,17 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path: Path) -> None:
     assert digests(tmp_path) == before
 
 
+def test_a_run_from_before_there_was_a_key_goes_on(tmp_path: Path) -> None:
+    run(recipe(), tmp_path, Options(stop_at=2))
+    path = checkpoints.folder_of(tmp_path, 2) / "state.json"
+    state = json.loads(path.read_text())
+    del state["recipe"]["stratified"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(InputError, match="stratified"):
+        run(recipe(stratified=True), tmp_path)
+    assert run(recipe(), tmp_path).finished
+
+
 class _Other(SceneStream):
     def identity(self) -> Mapping[str, object]:
         return {"kind": "folder", "images": 3}
