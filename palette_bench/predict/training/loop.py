@@ -357,7 +357,7 @@ def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
 
     What a run of an older version of the program does not name was as is the default now.
     """
-    now, then = recipe.canonical(), Recipe().canonical() | found.recipe
+    now, then = recipe.canonical(), Recipe().canonical() | dict(found.recipe)
     problems = [
         Problem("differs", name, f"the run was begun with {then.get(name)!r}, now {now.get(name)!r}")
         for name in sorted(now.keys() | then.keys())
