@@ -1,0 +1,201 @@
+"""The miniature paper: its tables name models that exist, its verdicts follow from numbers and errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from palette_bench.common.errors import InputError
+from palette_bench.predict.card import find_card
+from palette_bench.publish import miniature
+from palette_bench.publish.miniature import (
+    CA,
+    DIVERSITY,
+    FID,
+    IS,
+    PSNR,
+    Group,
+    Layout,
+    Measured,
+    Record,
+    Row,
+    Verdict,
+)
+from palette_bench.score.recipes import named
+
+GOOD = {FID: 1.0, IS: 9.0, CA: 90.0, PSNR: 18.0, "pd-scenes32": 2.0, DIVERSITY: 0.4}
+POOR = {FID: 9.0, IS: 4.0, CA: 40.0, PSNR: 24.0, "pd-scenes32": 6.0, DIVERSITY: 0.6}
+FLOOR = {FID: 30.0, IS: 2.0, CA: 20.0, PSNR: 20.0, "pd-scenes32": 9.0, DIVERSITY: 0.9}
+
+
+def record(model: str, task: str, values: dict[str, float], *, error: float = 0.1) -> Record:
+    numbers = {name: Measured(value, error / 100 if name == DIVERSITY else error) for name, value in values.items()}
+    return Record(model, task, 2, "0" * 64, numbers, (1, 2, 3, 4))
+
+
+def all_records(*, error: float = 0.1) -> dict[tuple[str, str], Record]:
+    """Records as the paper would have them."""
+    found = {}
+    for task, model, _ in miniature.wanted(miniature.layouts()):
+        values = FLOOR
+        if model.startswith("palette"):
+            values = GOOD
+        elif model.startswith("regression"):
+            values = POOR
+        if task.startswith("jpeg") and model.startswith("regression"):
+            quality = int(task.removeprefix("jpeg-qf"))
+            values = {**POOR, FID: 9.0 - quality / 4}
+        if model.endswith("-l1"):
+            values = {**GOOD, DIVERSITY: 0.5}
+        if model.endswith(("-local", "-more-blocks", "-dilated")):
+            values = {**GOOD, FID: 2.0}
+        found[task, model] = record(model, task, values, error=error)
+    return found
+
+
+def test_every_row_is_a_baseline_that_can_do_its_task() -> None:
+    tables = miniature.layouts()
+    assert [table.number for table in tables] == ["1", "2", "3", "4", "5", "6", "C.1"]
+    for task, model, samples in miniature.wanted(tables):
+        card = find_card(model)
+        card.check_can_do(task, 32)
+        assert samples == 1 or card.stochastic
+    for table in tables:
+        assert all(named(column).name == column for column in table.columns)
+
+
+def test_a_row_that_stands_in_two_tables_has_one_record_with_the_most_samples() -> None:
+    rows = miniature.wanted(miniature.layouts())
+    assert len({(task, model) for task, model, _ in rows}) == len(rows)
+    samples = {(task, model): count for task, model, count in rows}
+    assert samples["colorize", "palette-scenes32-colorize"] == samples["colorize", "palette-scenes32-colorize-l1"] > 1
+    assert samples["uncrop", "classical-mirror"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "verdict"),
+    [
+        (1.0, 0.5, Verdict.HOLDS),
+        (0.9, 0.5, Verdict.UNDECIDED),
+        (-0.9, 0.5, Verdict.UNDECIDED),
+        (-1.0, 0.5, Verdict.FAILS),
+        (0.1, 0.0, Verdict.HOLDS),
+    ],
+)
+def test_a_difference_counts_beyond_its_error(value: float, error: float, verdict: Verdict) -> None:
+    assert miniature.judged(Measured(value, error)) is verdict
+
+
+def test_ahead_means_lower_for_fid_and_higher_for_the_inception_score() -> None:
+    good, poor = record("a", "uncrop", GOOD), record("b", "uncrop", POOR)
+    assert miniature.ahead(good, poor, FID).value == pytest.approx(8.0)
+    assert miniature.ahead(good, poor, IS).value == pytest.approx(5.0)
+    assert miniature.ahead(good, poor, PSNR).value == pytest.approx(-6.0)
+    assert miniature.ahead(good, poor, FID).error == pytest.approx(0.1 * 2**0.5)
+
+
+def test_all_claims_hold_where_the_numbers_say_so() -> None:
+    found = miniature.claims(miniature.layouts(), all_records())
+    assert {claim.verdict for claim in found} == {Verdict.HOLDS}
+    texts = " ".join(claim.text for claim in found)
+    for word in (
+        "regression in FID",
+        "classical method in CA",
+        "PSNR",
+        "as QF falls",
+        "diverse",
+        "dilated",
+        "generalist",
+    ):
+        assert word in texts
+    assert len({claim.text for claim in found}) == len(found)
+
+
+def test_no_claim_is_decided_when_the_errors_are_large() -> None:
+    found = miniature.claims(miniature.layouts(), all_records(error=1000.0))
+    assert {claim.verdict for claim in found} == {Verdict.UNDECIDED}
+
+
+def test_each_claim_fails_on_its_own() -> None:
+    tables = miniature.layouts()
+
+    def failing(task: str, model: str, **changed: float) -> list[str]:
+        records = all_records()
+        kept = records[task, model]
+        names = {"fid": FID, "is_": IS, "ca": CA, "psnr": PSNR, "similarity": DIVERSITY}
+        numbers = {**kept.numbers, **{names[name]: Measured(value, 0.1) for name, value in changed.items()}}
+        records[task, model] = Record(kept.model, task, kept.samples, kept.result_id, numbers, kept.histogram)
+        return [claim.text for claim in miniature.claims(tables, records) if claim.verdict is not Verdict.HOLDS]
+
+    assert failing("uncrop", "regression-scenes32-uncrop", ca=95.0) == [
+        "Uncropping (right half): Palette is ahead of regression in CA"
+    ]
+    assert failing("uncrop", "classical-tile", fid=0.5) == [
+        "Uncropping (right half): Palette is ahead of every classical method in FID"
+    ]
+    assert failing("uncrop", "regression-scenes32-uncrop", psnr=10.0) == [
+        "Uncropping (right half): regression is ahead of Palette in PSNR"
+    ]
+    assert failing("jpeg-qf20", "regression-scenes32-jpeg", fid=20.0) == [
+        "JPEG: the gap between Palette and regression in FID grows as QF falls"
+    ]
+    [text] = failing("colorize", "palette-scenes32-colorize-l1", similarity=0.3)
+    assert text.startswith("colorize: samples of the L2 model are more diverse")
+    assert failing("inpaint-center", "palette-scenes32-inpaint-dilated", fid=0.2) == [
+        "Inpainting: global self-attention is ahead of dilated convolutions in FID"
+    ]
+    assert failing("uncrop", "palette-scenes32-multitask", fid=20.0) == [
+        "uncrop: the generalist Palette is ahead of the generalist regression in FID"
+    ]
+
+
+def test_a_table_marks_best_and_second_and_never_the_reference() -> None:
+    table = Layout(
+        "9",
+        "Test",
+        (FID, PSNR),
+        (Group("", "uncrop", tuple(Row(name, name, 1) for name in ("a", "b", "c", "reference"))),),
+    )
+    records = {
+        ("uncrop", "a"): record("a", "uncrop", POOR),
+        ("uncrop", "b"): record("b", "uncrop", GOOD),
+        ("uncrop", "c"): record("c", "uncrop", FLOOR),
+        ("uncrop", "reference"): record("reference", "uncrop", {FID: 0.1}),
+    }
+    lines = miniature.render_table(table, records).splitlines()
+    assert lines[2] == "| | FID ↓ | PSNR ↑ |"
+    assert lines[4] == "| a | <u>9.00 ± 0.10</u> | **24.00 ± 0.10** |"
+    assert lines[5] == "| b | **1.00 ± 0.10** | 18.00 ± 0.10 |"
+    assert lines[6] == "| c | 30.00 ± 0.10 | <u>20.00 ± 0.10</u> |"
+    assert lines[7] == "| *reference* | 0.10 ± 0.10 | - |"
+
+
+def test_a_record_of_another_task_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "records" / "uncrop" / "a.json"
+    with pytest.raises(InputError, match="cannot be read"):
+        miniature.read_record(path, "uncrop", "a")
+    content = {
+        "task": {"name": "colorize"},
+        "metrics": {FID: {"value": 1.0, "standard_error": None}},
+        "ms_ssim_histogram": None,
+        "predictions": {"samples": 1},
+        "result_id": "0",
+    }
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="another task"):
+        miniature.read_record(path, "uncrop", "a")
+    assert miniature.read_record(path, "colorize", "a").numbers[FID] == Measured(1.0, 0.0)
+    path.write_text(json.dumps(content)[:-20])
+    with pytest.raises(InputError, match="cannot be read"):
+        miniature.read_record(path, "colorize", "a")
+
+
+def test_figure_8_is_drawn_and_needs_samples() -> None:
+    one, two = record("a", "colorize", GOOD), record("b", "colorize", POOR)
+    picture = miniature.draw_histogram({"L1": one, "L2": two}, "colorize")
+    assert picture.startswith(b"\x89PNG")
+    assert picture == miniature.draw_histogram({"L1": one, "L2": two}, "colorize")
+    alone = Record("a", "colorize", 1, "0", one.numbers, None)
+    with pytest.raises(InputError, match="no samples"):
+        miniature.draw_histogram({"L1": alone}, "colorize")
