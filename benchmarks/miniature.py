@@ -1,11 +1,18 @@
-"""The miniature paper: predict and score everything that the tables of ``leaderboards/scenes32`` need.
+"""The miniature paper: everything that the tables of ``leaderboards/scenes32`` rest on, from training to the page.
 
-``python -m benchmarks.miniature run --work FOLDER`` predicts with every card that a table names, scores it on the full
-evaluation set and writes the records; interrupted, the same command goes on. ``python -m benchmarks.miniature build``
-writes ``README.md`` and the histograms from the records. It takes about an hour of two processor cores.
+``train --runs FOLDER`` trains every card of the tables as its recipe says, ``ship --runs FOLDER`` writes the averaged
+weights of the last checkpoints and what they took into the cards, ``run --work FOLDER`` predicts and scores every row
+on the full evaluation set and writes the records, ``build`` writes ``README.md`` and the histograms from them. Each
+goes on where it was interrupted. Training takes hours of two processor cores, ``run`` about half an hour.
 """
 
 import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from palette_bench.cli.console import progress as console_progress
@@ -14,6 +21,7 @@ from palette_bench.common.progress import Progress
 from palette_bench.common.workers import default_jobs
 from palette_bench.predict import run as running
 from palette_bench.predict.card import find_card
+from palette_bench.predict.training.export import export_weights
 from palette_bench.prepare.build import build as build_set
 from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.plan import Choices, make_plan
@@ -21,7 +29,9 @@ from palette_bench.publish import miniature
 from palette_bench.score.scoring import Options, score
 
 SET = "scenes32"
-FOLDER = Path(__file__).parent.parent / "leaderboards" / SET
+ROOT = Path(__file__).parent.parent
+FOLDER, BASELINES = ROOT / "leaderboards" / SET, ROOT / "baselines"
+SHIPPED_BYTES = 25_000_000
 
 
 def prepared(progress: Progress) -> FrozenSet:
@@ -61,6 +71,64 @@ def run(work: Path, only: str | None) -> None:
             print(f"{task}/{model}: {'done' if done else 'kept'}", flush=True)
 
 
+def trained_models() -> list[str]:
+    """The networks of the tables: generalists first, then specialists, then their variants."""
+    models = dict.fromkeys(model for _, model, _ in miniature.wanted(miniature.layouts()))
+    networks = [model for model in models if "network" in find_card(model).training]
+    return sorted(networks, key=lambda model: (not model.endswith("multitask"), model.count("-")))
+
+
+def train(runs: Path, lanes: int) -> None:
+    """Train all models, ``lanes`` at a time on one thread each."""
+
+    def one(model: str) -> None:
+        command = [sys.executable, "-m", "palette_bench", "train", model, "--out", str(runs / model)]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        print(f"{model}: trained", flush=True)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        list(pool.map(one, trained_models()))
+
+
+def _took(metrics: Path) -> tuple[int, float]:
+    """Images seen and hours spent by a run."""
+    images, seconds = 0, 0.0
+    for text in metrics.read_text().splitlines():
+        line = json.loads(text)
+        seconds += (line["images"] - images) / line["images_per_second"]
+        images = line["images"]
+    return images, seconds / 3600
+
+
+def ship(runs: Path) -> None:
+    """Put the weights of every run's last checkpoint into its card; those over the limit of size stay with the run."""
+    shipped = 0
+    for model in trained_models():
+        folder = BASELINES / model
+        kept = runs / model / "weights.safetensors"
+        exported = export_weights(runs / model, kept, half=True)
+        size = kept.stat().st_size
+        inside = shipped + size <= SHIPPED_BYTES
+        if inside:
+            write_bytes(folder / "weights.safetensors", kept.read_bytes())
+            shipped += size
+        card = re.sub(r"\n\[(weights|training\.took)\]\n[^\[]*", "", (folder / "card.toml").read_text()).rstrip() + "\n"
+        card = re.sub(r"(?m)^steps = \d+$(?=\nbatch = \d+\nlearning_rate)", f"steps = {exported.step}", card)
+        lines = [json.loads(line) for line in (runs / model / "metrics.jsonl").read_text().splitlines()]
+        images = [0, *(line["images"] for line in lines)]
+        seconds = sum(
+            (b - a) / line["images_per_second"] for a, b, line in zip(images, images[1:], lines, strict=False)
+        )
+        card += (
+            f'\n[training.took]\nimages = {images[-1]}\nhours = {seconds / 3600:.2f}\nmachine = "one processor core"\n'
+        )
+        card += f'\n[weights]\nfile = "weights.safetensors"\nsha256 = "{exported.sha256}"\n'
+        if not inside:
+            card += f'source = "palette-bench train {model}: too many to ship"\n'
+        write_bytes(folder / "card.toml", card.encode())
+        print(f"{model}: step {exported.step}, {size} bytes{'' if inside else ', not shipped'}", flush=True)
+
+
 def build() -> None:
     readme = miniature.render_readme(FOLDER)
     write_bytes(FOLDER / "README.md", readme.encode())
@@ -71,15 +139,25 @@ def build() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    train_parser = commands.add_parser("train", help="train every model of the tables")
+    train_parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    train_parser.add_argument("--lanes", type=int, default=2, help="trainings at a time")
+    ship_parser = commands.add_parser("ship", help="put the trained weights into the cards")
+    ship_parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     running_parser = commands.add_parser("run", help="predict and score")
     running_parser.add_argument("--work", type=Path, required=True, help="folder for predictions")
     running_parser.add_argument("--only", help="rows whose task/model contains this")
     commands.add_parser("build", help="write README.md and the histograms from the records")
     options = parser.parse_args()
-    if options.command == "run":
-        run(options.work, options.only)
-    else:
-        build()
+    match options.command:
+        case "train":
+            train(options.runs, options.lanes)
+        case "ship":
+            ship(options.runs)
+        case "run":
+            run(options.work, options.only)
+        case _:
+            build()
 
 
 if __name__ == "__main__":
