@@ -187,8 +187,7 @@ class _Trainer:
             betas=recipe.betas,
             eps=recipe.epsilon,
             weight_decay=recipe.weight_decay,
-            fused=rank.device.type == "cuda",
-            foreach=None if rank.device.type == "cuda" else True,
+            fused=True,
         )
         runnable: nn.Module = self.network
         if rank.world > 1:
@@ -213,8 +212,9 @@ class _Trainer:
             if checkpoint.step:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(checkpoint.step), device=self._step_device()),
-                    "exp_avg": checkpoint.optimizer[f"{name}.first"].to(parameter),
-                    "exp_avg_sq": checkpoint.optimizer[f"{name}.second"].to(parameter),
+                    # Laid out as the parameter is: the fused kernel walks through memory, not through indices.
+                    "exp_avg": torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.first"]),
+                    "exp_avg_sq": torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.second"]),
                 }
         self.step = checkpoint.step
 
