@@ -69,12 +69,14 @@ def command(
     from palette_bench.predict.training.sources import open_training_source
 
     found = find_card(card)
-    if not found.training:
+    command_of = found.training.get("command")
+    if not found.training or isinstance(command_of, str):
         raise InputError(
-            "this card has no training recipe",
+            "this card has no recipe for this trainer",
             where=found.folder or card,
-            expected="a [training] table",
-            next_step="palette-bench baselines shows which cards have one",
+            expected="a [training] table with tasks and a network",
+            found=f"fitted by another command: {command_of}" if command_of else "no [training] table",
+            next_step="palette-bench baselines shows which models are there once trained",
         )
     where = (found.folder or Path(card)) / "card.toml"
     recipe = read_recipe(found.training, where=where)

@@ -71,7 +71,8 @@ def test_another_recipe_in_the_same_folder(tmp_path: Path, run: RunCommand) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("classical-mean",), 3, "no training recipe"),
+        (("classical-mean",), 3, "no recipe for this trainer"),
+        (("classical-mean-chroma",), 3, "classical_colour_fit"),
         (("no-such-card",), 2, ""),
         (("{card}", "--microbatch", "3"), 2, "does not divide"),
         (("{card}", "--export", "w.safetensors"), 3, "no checkpoint"),
