@@ -40,6 +40,8 @@ METRICS_FILE = "metrics.jsonl"
 RECIPE_FILE = "recipe.json"
 SAMPLES_FOLDER = "samples"
 QUARTILES = 4
+END = ("steps", "cool_down")
+"""The keys of a recipe that say how it ends; what comes before does not depend on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +264,7 @@ class _Trainer:
         recipe = self.recipe
         limit = recipe.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        rate = recipe.learning_rate * min(1.0, (self.step + 1) / max(recipe.warm_up, 1))
+        rate = recipe.rate_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -353,15 +355,18 @@ def _forget_after(path: Path, step: int) -> None:
 
 
 def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
-    """Refuse to go on with another recipe; only the number of steps may differ.
+    """Refuse to go on with another recipe; only its end may differ, unless the learning rate has begun to fall.
 
     What a run of an older version of the program does not name was as is the default now.
     """
     now, then = recipe.canonical(), Recipe().canonical() | dict(found.recipe)
+    steps, cool_down = then["steps"], then["cool_down"]
+    begun = isinstance(steps, int) and isinstance(cool_down, int) and 0 < cool_down > steps - found.step
+    free = () if begun or recipe.cools_at(found.step) else END
     problems = [
         Problem("differs", name, f"the run was begun with {then.get(name)!r}, now {now.get(name)!r}")
         for name in sorted(now.keys() | then.keys())
-        if name != "steps" and now.get(name) != then.get(name)
+        if name not in free and now.get(name) != then.get(name)
     ]
     if problems:
         raise InputError(

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.predict.models.diffusion import DiffusionConfig, GammaDistribution, KnownRegion, LossNorm, MaskNorm
 from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, Output, preset
@@ -35,7 +34,8 @@ class Recipe:
     """One training.
 
     ``tasks`` are relative rates. ``batch`` is the global batch, divided among ranks and microbatches. ``ema_warm_up``
-    makes the decay min(ema, (1 + step) / (10 + step)). ``clip_norm`` 0 clips nothing (the paper's preset).
+    makes the decay min(ema, (1 + step) / (10 + step)). ``cool_down`` is over how many last steps the learning rate
+    falls linearly to 0; 0, the paper's, keeps it to the end. ``clip_norm`` 0 clips nothing (the paper's preset).
     """
 
     kind: Kind = Kind.PALETTE
@@ -50,6 +50,7 @@ class Recipe:
     batch: int = 1024
     learning_rate: float = 1e-4
     warm_up: int = 10_000
+    cool_down: int = 0
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
@@ -87,14 +88,18 @@ class Recipe:
         """The tasks and their rates, in the order of ``Family``."""
         return {family: float(self.tasks[family.value]) for family in Family if family.value in self.tasks}
 
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
+        return rate * min(1.0, (self.steps - step) / self.cool_down) if self.cool_down else rate
+
+    def cools_at(self, step: int) -> bool:
+        """Whether the learning rate has begun to fall before this step."""
+        return 0 < self.cool_down > self.steps - step
+
     def canonical(self) -> dict[str, object]:
         """Every field as plain data."""
         return {name: _plain(value) for name, value in asdict(self).items()}
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 over what decides the stream and the updates; how long it runs is not part of it."""
-        return fingerprint({name: value for name, value in self.canonical().items() if name != "steps"})
 
 
 def _plain(value: object) -> object:

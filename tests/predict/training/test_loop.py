@@ -66,6 +66,8 @@ def train_again(what: Recipe, steps: int) -> tuple[Weights, Weights]:
                     parameter.grad *= what.clip_norm / norm
         for group in optimizer.param_groups:
             group["lr"] = what.learning_rate * min(1.0, (step + 1) / what.warm_up if what.warm_up else 1.0)
+            if what.cool_down:
+                group["lr"] *= min(1.0, (what.steps - step) / what.cool_down)
         optimizer.step()
         decay = min(what.ema, (1 + step) / (10 + step)) if what.ema_warm_up else what.ema
         for name, value in network.named_parameters():
@@ -87,6 +89,7 @@ ROUNDING = 2e-6
     [
         ({}, {"warm_up": 0}),
         ({}, {"learning_rate": 1.1e-3}),
+        ({"cool_down": 3}, {"cool_down": 0}),
         ({"loss": "l1"}, {"loss": "l2"}),
         ({"clip_norm": 0.05}, {"clip_norm": 0.0}),
         ({"ema_warm_up": True}, {"ema_warm_up": False}),
@@ -180,6 +183,19 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path: Path) -> None:
         run(recipe(learning_rate=0.5, seed=3, steps=9), tmp_path)
     assert [problem.where for problem in caught.value.problems] == ["learning_rate", "seed"]
     assert digests(tmp_path) == before
+
+
+def test_the_end_may_move_until_the_learning_rate_falls(tmp_path: Path) -> None:
+    run(recipe(steps=8), tmp_path, Options(stop_at=2))
+    run(recipe(steps=6, cool_down=3), tmp_path, Options(stop_at=3))
+    assert run(recipe(steps=6, cool_down=3), tmp_path, Options(stop_at=4)).step == 4
+    for changes in ({"steps": 9, "cool_down": 3}, {"steps": 6}, {"steps": 6, "cool_down": 2}):
+        with pytest.raises(InputError) as caught:
+            run(recipe(**changes), tmp_path)
+        assert {problem.where for problem in caught.value.problems} <= {"steps", "cool_down"}
+    run(recipe(steps=6, cool_down=3), tmp_path)
+    run(recipe(steps=6, cool_down=3), tmp_path.with_name("whole"))
+    assert digests(tmp_path) == digests(tmp_path.with_name("whole"))
 
 
 def test_a_run_from_before_there_was_a_key_goes_on(tmp_path: Path) -> None:

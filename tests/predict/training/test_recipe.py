@@ -74,9 +74,10 @@ def test_an_unknown_network_is_named() -> None:
         read_recipe(TABLE | {"network": "huge"}, where=Path("card.toml"))
 
 
-def test_the_number_of_steps_is_no_part_of_the_fingerprint() -> None:
-    assert recipe(steps=10).fingerprint == recipe(steps=20).fingerprint
-    assert recipe(seed=1).fingerprint != recipe(seed=2).fingerprint
+def test_the_learning_rate_rises_and_falls() -> None:
+    what = recipe(steps=100, learning_rate=1.0, warm_up=10, cool_down=20)
+    assert [what.rate_at(step) for step in (0, 4, 9, 50, 80, 90, 99)] == [0.1, 0.5, 1.0, 1.0, 1.0, 0.5, 0.05]
+    assert recipe(steps=100, learning_rate=1.0, warm_up=0).rate_at(99) == 1.0
 
 
 def test_the_defaults_are_the_papers() -> None:
