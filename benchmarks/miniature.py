@@ -100,10 +100,12 @@ def _took(metrics: Path) -> tuple[int, float]:
     return images, seconds / 3600
 
 
-def ship(runs: Path) -> None:
+def ship(runs: Path, only: str | None) -> None:
     """Put the weights of every run's last checkpoint into its card; those over the limit of size stay with the run."""
     shipped = 0
     for model in trained_models():
+        if only is not None and only not in model:
+            continue
         folder = BASELINES / model
         kept = runs / model / "weights.safetensors"
         exported = export_weights(runs / model, kept, half=True)
@@ -144,6 +146,7 @@ def main() -> None:
     train_parser.add_argument("--lanes", type=int, default=2, help="trainings at a time")
     ship_parser = commands.add_parser("ship", help="put the trained weights into the cards")
     ship_parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    ship_parser.add_argument("--only", help="models whose name contains this")
     running_parser = commands.add_parser("run", help="predict and score")
     running_parser.add_argument("--work", type=Path, required=True, help="folder for predictions")
     running_parser.add_argument("--only", help="rows whose task/model contains this")
@@ -153,7 +156,7 @@ def main() -> None:
         case "train":
             train(options.runs, options.lanes)
         case "ship":
-            ship(options.runs)
+            ship(options.runs, options.only)
         case "run":
             run(options.work, options.only)
         case _:
