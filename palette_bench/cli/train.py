@@ -31,6 +31,7 @@ Examples:
 @click.option("--samples-every", type=click.IntRange(0), default=0, help="Steps between pictures of samples; 0: none.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile first.")
 @click.option("--recompute-above", type=click.IntRange(1), help="Save memory: keep no activations of wider sides.")
+@click.option("--keep-scenes", is_flag=True, help="Draw scenes32 once, into the home folder, for several trainings.")
 @click.option("--tensorboard", is_flag=True, help="Write event files too (extra: tensorboard).")
 @click.option("--export", type=ANY_PATH, help="Only write the averaged weights of the last checkpoint to this file.")
 @click.option("--half", is_flag=True, help="With --export: as float16, half the size.")
@@ -51,6 +52,7 @@ def command(
     *,
     compiled: bool,
     recompute_above: int | None,
+    keep_scenes: bool,
     tensorboard: bool,
     export: Path | None,
     half: bool,
@@ -62,6 +64,7 @@ def command(
     microbatches.
     """
     from palette_bench.common.errors import ExitCode, InputError
+    from palette_bench.common.home import kept_scenes_folder
     from palette_bench.predict.card import find_card
     from palette_bench.predict.training.export import export_weights
     from palette_bench.predict.training.loop import Options, train
@@ -100,7 +103,7 @@ def command(
         tensorboard=tensorboard,
         initial=start_from,
     )
-    training_source = open_training_source(recipe, source)
+    training_source = open_training_source(recipe, source, kept_scenes=kept_scenes_folder() if keep_scenes else None)
     trained = train(recipe, training_source, folder, options, progress=console.progress())
     click.echo(f"{folder}: step {trained.step} of {recipe.steps}")
     if trained.interrupted:

@@ -45,3 +45,8 @@ def statistics_folder() -> Path:
 def features_folder() -> Path:
     """Cached network outputs, one folder a backbone; safe to delete."""
     return home() / "features"
+
+
+def kept_scenes_folder() -> Path:
+    """Drawn scenes of the train split of scenes32; safe to delete."""
+    return home() / "scenes"

@@ -15,6 +15,7 @@ from palette_bench.predict.training.examples import ExampleStream, TrainingSourc
 from palette_bench.predict.training.loop import _Microbatches, _prefetched
 from palette_bench.predict.training.ranks import Rank
 from palette_bench.predict.training.sources import (
+    SCENES_A_CHUNK,
     Photographs,
     SceneStream,
     open_training_source,
@@ -273,3 +274,16 @@ def test_a_source_is_given_when_one_is_needed_and_only_then(tmp_path: Path) -> N
 def test_a_file_of_no_image_says_so_without_its_address() -> None:
     with pytest.raises(BadImageError, match="not an image"):
         random_crop(b"no image at all", 32, np.random.default_rng(0))
+
+
+def test_kept_scenes_are_the_scenes(tmp_path: Path) -> None:
+    indices = [0, 5, SCENES_A_CHUNK - 1, SCENES_A_CHUNK, 3]
+    drawn = SceneStream().images(indices)
+    for _ in range(2):
+        kept = SceneStream(tmp_path).images(indices)
+        assert all((one == other).all() for one, other in zip(kept, drawn, strict=True))
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes()[:50])
+    with pytest.raises(InputError, match="kept scenes"):
+        SceneStream(tmp_path).images([0])
