@@ -11,6 +11,13 @@ from palette_bench.common.bits import CounterBits, sincos
 from palette_bench.prepare.images import ImageU8
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay in one process, for they share fixtures; so do all that need the one quickstart."""
+    for item in items:
+        dear = "quickstart" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("quickstart" if dear else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty PALETTE_BENCH_HOME."""
