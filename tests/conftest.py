@@ -1,5 +1,6 @@
 """What all tests share: a home of their own, and small photographs-like pictures."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from PIL import Image
 
 from palette_bench.common.bits import CounterBits, sincos
 from palette_bench.prepare.images import ImageU8
+
+
+# Several test processes, each with a thread for every processor, would spend their time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
