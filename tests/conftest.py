@@ -11,16 +11,8 @@ from PIL import Image
 from palette_bench.common.bits import CounterBits, sincos
 from palette_bench.prepare.images import ImageU8
 
-
 # Several test processes, each with a thread for every processor, would spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay in one process, for they share fixtures; so do all that need the one quickstart."""
-    for item in items:
-        dear = "quickstart" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("quickstart" if dear else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """One quickstart for all tests that need the embedded set."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import pytest
 
 
@@ -27,18 +29,24 @@ class Quickstart:
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Quickstart:
-    """``palette-bench quickstart``, run once from an empty home."""
-    folder = tmp_path_factory.mktemp("quickstart")
-    result = subprocess.run(
-        [sys.executable, "-m", "palette_bench", "quickstart"],
-        cwd=folder,
-        env={**os.environ, "PALETTE_BENCH_HOME": str(folder / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    out = folder / "palette-bench-quickstart"
-    return Quickstart(folder / "home", out, result.stdout, result.stderr, result.returncode)
+    """``palette-bench quickstart``, run once from an empty home, whichever test process needs it first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart"
+    printed = folder / "printed.json"
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not printed.is_file():
+            folder.mkdir()
+            result = subprocess.run(
+                [sys.executable, "-m", "palette_bench", "quickstart"],
+                cwd=folder,
+                env={**os.environ, "PALETTE_BENCH_HOME": str(folder / "home")},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            printed.write_text(json.dumps([result.stdout, result.stderr, result.returncode]))
+    stdout, stderr, code = json.loads(printed.read_text())
+    return Quickstart(folder / "home", folder / "palette-bench-quickstart", stdout, stderr, code)
 
 
 NewHome = Callable[[str], Path]
