@@ -86,11 +86,9 @@ def command(out: Path, *, jobs: int | None) -> None:
 
     print_score_table(tasks_table(groups))
     click.echo(
-        "The reference rows are what a perfect model would score. Palette is the shipped small model for this world,"
+        "The reference rows are what a perfect model would score. Palette is the shipped small model of this world;"
     )
-    click.echo(
-        "Regression the same network trained to give the image at once: closer in every pixel, further in every look."
-    )
+    click.echo("Regression, the same network trained to give the image at once, is nearer in PSNR and further in FID.")
     click.echo(f"  pictures  {out / 'models.png'}, {out / 'scenes32.png'}")
     click.echo(f"  records   {out / 'results'}")
     click.echo("next: palette-bench prepare imagenet-ctest10k --source /data/imagenet/val")
