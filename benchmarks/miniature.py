@@ -3,7 +3,7 @@
 ``train --runs FOLDER`` trains every card of the tables as its recipe says, ``ship --runs FOLDER`` writes the averaged
 weights of the last checkpoints and what they took into the cards, ``run --work FOLDER`` predicts and scores every row
 on the full evaluation set and writes the records, ``build`` writes ``README.md`` and the histograms from them. Each
-goes on where it was interrupted. Training takes hours of two processor cores, ``run`` about half an hour.
+goes on where it was interrupted. Training takes hours of two processor cores.
 """
 
 import argparse

@@ -21,7 +21,6 @@ from palette_bench.predict.models.palette import (
     SAMPLE_STREAM,
     Palette,
     Regression,
-    generator_of,
     load_network,
     read_config,
     save_network,
@@ -30,6 +29,7 @@ from palette_bench.predict.models.palette import (
 from palette_bench.predict.models.samplers import SamplerConfig
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
 from palette_bench.predict.models.unet import Mixing, Network, NetworkConfig
+from palette_bench.predict.seeds import generator_of
 from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.protocol.tasks import TASKS
 from tests.conftest import picture

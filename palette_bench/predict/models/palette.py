@@ -1,5 +1,6 @@
 """Palette and its regression twin as models that ``predict`` can run: `palette_bench.predict.adapters.base.Adapter`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,6 +19,7 @@ from palette_bench.predict.models.diffusion import KnownRegion
 from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
 from palette_bench.predict.models.unet import PRESETS, GammaEmbedding, Mixing, Network, NetworkConfig, Output, preset
+from palette_bench.predict.seeds import generator_of
 from palette_bench.prepare.images import ImageU8
 
 FILL_STREAM, SAMPLE_STREAM = 0, 1
@@ -134,11 +136,6 @@ def save_network(tensors: Mapping[str, Tensor], *, half: bool) -> bytes:
     return safetensors.torch.save({name: value.detach().cpu().to(kind).contiguous() for name, value in tensors.items()})
 
 
-def generator_of(seed: int, stream: int) -> np.random.Generator:
-    """The generator of one stream of an output's seed."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))
-
-
 def _draw(generators: Sequence[np.random.Generator], size: tuple[int, int]) -> NDArray[np.float32]:
     """The next N(0, 1) draws of each generator: [n, 3, h, w]."""
     return np.stack([generator.standard_normal((3, *size), dtype=np.float32) for generator in generators])
@@ -203,7 +200,7 @@ def predict_images(call: Called, *, condition: Tensor, image: Tensor, hole: Tens
     return predicted if hole is None else torch.where(hole, predicted, image)
 
 
-class _Model:
+class _Model(ABC):
     """What Palette and regression share: a network, conditions as tensors, batches of one length."""
 
     _image_inputs: bool
@@ -237,8 +234,9 @@ class _Model:
                 outputs += list(to_uint8(self._run(filled)))[: len(part)]
         return outputs
 
+    @abstractmethod
     def _run(self, inputs: Sequence[ModelInput]) -> Tensor:
-        raise NotImplementedError
+        """The outputs of a full batch, [n, 3, h, w] float32 in about [-1, 1]."""
 
     def _to_device(self, array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array).to(self.device).contiguous(memory_format=torch.channels_last)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.predict.models.diffusion import DiffusionConfig, gamma_of
+from palette_bench.predict.seeds import generator_of
 from palette_bench.predict.training.degradations import Family, degrade
 from palette_bench.prepare.images import HoleMask, ImageU8
 
@@ -40,11 +41,6 @@ class Batch:
     noise: Floats32
     gamma: NDArray[np.float64]
     indices: NDArray[np.int64]
-
-
-def generator_of(seed: int, index: int) -> np.random.Generator:
-    """The generator of one example."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
 
 
 def to_signed(image: ImageU8) -> Floats32:

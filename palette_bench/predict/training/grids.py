@@ -14,13 +14,13 @@ from torch.func import functional_call
 from palette_bench.predict.models.palette import (
     SAMPLE_STREAM,
     call_network,
-    generator_of,
     predict_images,
     sample_images,
     to_uint8,
 )
 from palette_bench.predict.models.samplers import SamplerConfig, SamplerKind, Spacing
 from palette_bench.predict.models.unet import Network
+from palette_bench.predict.seeds import generator_of
 from palette_bench.predict.training.degradations import Family
 from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
 from palette_bench.predict.training.recipe import Kind, Recipe

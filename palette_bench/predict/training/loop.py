@@ -213,15 +213,12 @@ class _Trainer:
             average.copy_(checkpoint.ema[name])
             if checkpoint.step:
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(checkpoint.step), device=self._step_device()),
+                    "step": torch.tensor(float(checkpoint.step), device=self.rank.device),
                     # Laid out as the parameter is: the fused kernel walks through memory, not through indices.
                     "exp_avg": torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.first"]),
                     "exp_avg_sq": torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.second"]),
                 }
         self.step = checkpoint.step
-
-    def _step_device(self) -> torch.device:
-        return self.rank.device if self.rank.device.type == "cuda" else torch.device("cpu")
 
     def checkpoint(self) -> Checkpoint:
         """The state as it is now."""

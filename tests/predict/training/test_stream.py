@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from palette_bench.predict.models.diffusion import gamma_quartile
-from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource, generator_of
+from palette_bench.predict.seeds import generator_of
+from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
 from palette_bench.predict.training.loop import _Microbatches, _prefetched
 from palette_bench.predict.training.ranks import Rank
 from palette_bench.predict.training.recipe import Recipe
