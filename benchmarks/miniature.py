@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from palette_bench.cli.console import progress as console_progress
-from palette_bench.common.files import read_json, write_bytes, write_json
+from palette_bench.common.canonical import bytes_digest
+from palette_bench.common.files import write_bytes, write_json
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import default_jobs
 from palette_bench.predict import run as running
@@ -26,6 +27,8 @@ from palette_bench.prepare.build import build as build_set
 from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.publish import miniature
+from palette_bench.score.record import sealed
+from palette_bench.score.record_file import read_record
 from palette_bench.score.scoring import Options, score
 
 SET = "scenes32"
@@ -46,8 +49,8 @@ def make_record(opened: FrozenSet, task: str, model: str, samples: int, work: Pa
     card = find_card(model)
     path = miniature.record_path(FOLDER, task, model)
     if path.is_file():
-        kept = read_json(path, kind="record").get("model")
-        if isinstance(kept, dict) and kept.get("fingerprint") == card.fingerprint() and kept.get("samples") == samples:
+        kept = read_record(path).record
+        if kept.origin is not None and kept.origin.fingerprint == card.fingerprint() and kept.samples == samples:
             return False
     preds = work / task / f"{model}-{card.fingerprint()[:12]}-{samples}"
     options = running.Options(samples=samples, jobs=default_jobs())
@@ -57,8 +60,7 @@ def make_record(opened: FrozenSet, task: str, model: str, samples: int, work: Pa
     scored = score(opened, opened.task(task), preds, model, Options(jobs=default_jobs()), progress=progress)
     if scored is None:
         raise SystemExit("scores of the miniature are not divided")
-    made = {"fingerprint": card.fingerprint(), "samples": samples, "tree_sha256": predicted.described["tree_sha256"]}
-    write_json(path, {**scored.record.as_json(), "model": made})
+    write_json(path, sealed(scored.record, bytes_digest(scored.items_csv.encode())))
     return True
 
 
@@ -88,16 +90,6 @@ def train(runs: Path, lanes: int) -> None:
 
     with ThreadPoolExecutor(lanes) as pool:
         list(pool.map(one, trained_models()))
-
-
-def _took(metrics: Path) -> tuple[int, float]:
-    """Images seen and hours spent by a run."""
-    images, seconds = 0, 0.0
-    for text in metrics.read_text().splitlines():
-        line = json.loads(text)
-        seconds += (line["images"] - images) / line["images_per_second"]
-        images = line["images"]
-    return images, seconds / 3600
 
 
 def ship(runs: Path, only: str | None) -> None:

@@ -5,20 +5,19 @@ torch, and without what a third party's model needs.
 """
 
 import difflib
-import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
 
 from palette_bench.common import resources
 from palette_bench.common.canonical import file_digest, fingerprint
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError, VerificationError
 from palette_bench.common.home import weights_folder
+from palette_bench.common.tables import Table, is_digest
 from palette_bench.protocol.tasks import TASKS
 
 FORMAT = 1
@@ -30,8 +29,6 @@ CLASSICAL = "classical-"
 NEXT = "docs/models.md describes every key of a card"
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_T = TypeVar("_T")
 
 
 class AdapterKind(StrEnum):
@@ -176,75 +173,6 @@ class Card:
         return path
 
 
-class _Table:
-    """A TOML table read key by key; every fault is collected in ``problems``."""
-
-    def __init__(self, values: Mapping[str, object], name: str, problems: list[Problem]) -> None:
-        self._values = dict(values)
-        self._known: list[str] = []
-        self._name = name
-        self._problems = problems
-
-    def wrong(self, kind: str, key: str, detail: str) -> None:
-        self._problems.append(Problem(kind, f"{self._name}{key}", detail))
-
-    def take(
-        self, key: str, kind: type[_T], default: _T, *, required: bool = False, fits: Callable[[_T], bool] | None = None
-    ) -> _T:
-        self._known.append(key)
-        if key not in self._values:
-            if required:
-                self.wrong("missing", key, "")
-            return default
-        value = self._values.pop(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.wrong("wrong type", key, f"expected {_WORDS.get(kind, kind.__name__)}, found {value!r}")
-            return default
-        if fits is not None and not fits(value):
-            self.wrong("wrong value", key, repr(value))
-            return default
-        return value
-
-    def items(self, key: str, kind: type[_T], *, required: bool = False) -> tuple[_T, ...]:
-        """A list whose items all have one type."""
-        values = self.take(key, list, [], required=required)
-        good = [value for value in values if isinstance(value, kind) and not isinstance(value, bool)]
-        if len(good) != len(values):
-            self.wrong("wrong type", key, f"expected a list of {_WORDS.get(kind, kind.__name__)}, found {values!r}")
-        return tuple(good)
-
-    def seconds(self, key: str, default: float) -> float:
-        """A positive finite number, whole or not."""
-        if isinstance(value := self._values.get(key), int) and not isinstance(value, bool):
-            self._values[key] = float(value)
-        return self.take(key, float, default, fits=lambda seconds: 0 < seconds < math.inf)
-
-    def table(self, key: str) -> "_Table | None":
-        there = key in self._values
-        values = self.take(key, dict, {})
-        return _Table(values, f"{self._name}{key}.", self._problems) if there else None
-
-    def rest(self) -> dict[str, object]:
-        """What is left, which is all there is in a table of free form."""
-        rest, self._values = self._values, {}
-        return rest
-
-    def finish(self) -> None:
-        for key in self._values:
-            near = difflib.get_close_matches(key, self._known, 1)
-            self.wrong("unknown key", key, f"did you mean {near[0]}?" if near else f"known: {', '.join(self._known)}")
-
-
-_WORDS: Mapping[type, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
-
-
 def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
     """The card in ``text`` (TOML) of the file ``where``. Raises InputError with everything that is wrong with it."""
     try:
@@ -252,7 +180,7 @@ def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
     except tomllib.TOMLDecodeError as error:
         raise InputError("a card is not TOML", where=where, found=error, next_step=NEXT) from error
     problems: list[Problem] = []
-    top = _Table(values, "", problems)
+    top = Table(values, "", problems)
     if (found := top.take("format", int, 0, required=True)) not in (0, FORMAT):
         raise InputError("a card of another format", where=where, expected=FORMAT, found=found, next_step=NEXT)
     adapter = _adapter(top)
@@ -285,7 +213,7 @@ def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
     return card
 
 
-def _tasks(top: _Table) -> tuple[str, ...]:
+def _tasks(top: Table) -> tuple[str, ...]:
     names = top.items("tasks", str, required=True)
     for name in names:
         if name not in TASKS:
@@ -293,7 +221,7 @@ def _tasks(top: _Table) -> tuple[str, ...]:
     return names
 
 
-def _adapter(top: _Table) -> AdapterSpec:
+def _adapter(top: Table) -> AdapterSpec:
     table = top.table("adapter")
     if table is None:
         top.wrong("missing", "adapter", "the table that says how the model is run")
@@ -323,7 +251,7 @@ def _adapter(top: _Table) -> AdapterSpec:
     return spec
 
 
-def _config(top: _Table) -> dict[str, object]:
+def _config(top: Table) -> dict[str, object]:
     config = _free(top, "config")
     try:
         fingerprint(config)
@@ -333,7 +261,7 @@ def _config(top: _Table) -> dict[str, object]:
     return config
 
 
-def _free(top: _Table, key: str) -> dict[str, object]:
+def _free(top: Table, key: str) -> dict[str, object]:
     table = top.table(key)
     return {} if table is None else table.rest()
 
@@ -342,20 +270,20 @@ def _plain_name(name: str) -> bool:
     return name not in ("", ".", "..") and Path(name).name == name
 
 
-def _weights(top: _Table) -> Weights | None:
+def _weights(top: Table) -> Weights | None:
     table = top.table("weights")
     if table is None:
         return None
     weights = Weights(
         file=table.take("file", str, "", required=True, fits=_plain_name),
-        sha256=table.take("sha256", str, "", required=True, fits=lambda digest: bool(_SHA256.fullmatch(digest))),
+        sha256=table.take("sha256", str, "", required=True, fits=is_digest),
         source=" ".join(filter(None, (table.take("url", str, ""), table.take("source", str, "")))),
     )
     table.finish()
     return weights
 
 
-def _outside(top: _Table, kind: AdapterKind) -> Outside | None:
+def _outside(top: Table, kind: AdapterKind) -> Outside | None:
     table = top.table("outside")
     if table is None:
         if kind is AdapterKind.OUTSIDE:

@@ -11,33 +11,22 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.files import read_json
 from palette_bench.predict.card import Card
 from palette_bench.predict.seeds import RULE
 from palette_bench.prepare import canary
 from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE, tree_digest
 from palette_bench.protocol.tasks import Task
 
 SCHEMA = 1
-PREDICTIONS_FILE = "predictions.json"
 WORK_FOLDER = ".predict"
 """Below the predictions while they are made: locks, journals, half-written files. It goes when they are finished."""
 
-RUNNING, FINISHED = "running", "finished"
+RUNNING = "running"
 COMPOSITE_KNOWN = "composite_known"
 NEXT_CHANGED = "choose another --out, or run with the options that the folder was begun with"
-
-
-def output_name(item_id: str, sample: int, samples: int) -> str:
-    """The path of one output in its folder: ``<id>.png``, or ``<id>/<k>.png`` where there are several samples."""
-    return f"{item_id}.png" if samples == 1 else f"{item_id}/{sample}.png"
-
-
-def tree_digest(digests: Mapping[str, str]) -> str:
-    """sha256 over the sorted lines ``path sha256``: relative paths of all images and digests of their pixels."""
-    return lines_digest(sorted(f"{path} {digest}" for path, digest in digests.items()))
 
 
 def model_of(card: Card) -> dict[str, object]:

@@ -36,6 +36,7 @@ from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.prepare.pngs import encode_png
+from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE, output_name, tree_digest
 from palette_bench.protocol.tasks import Task
 
 STATE_LOCK = "state.lock"
@@ -132,7 +133,7 @@ class _Run:
 
     def _name(self, made: Output) -> str:
         index, sample = made
-        return output.output_name(self._opened.items[index].id, sample, self._options.samples)
+        return output_name(self._opened.items[index].id, sample, self._options.samples)
 
     def check_place(self) -> None:
         """Raise InputError unless the folder is new, empty, or one of this very run."""
@@ -141,7 +142,7 @@ class _Run:
         described = output.read(self._out)
         if described is not None:
             output.check_same(self._out, described, self._identity)
-        allowed = {output.PREDICTIONS_FILE, *self._names} if described is not None else set()
+        allowed = {PREDICTIONS_FILE, *self._names} if described is not None else set()
         foreign = [name for name in files_in(self._out) if name not in allowed]
         if foreign:
             raise InputError(
@@ -162,7 +163,7 @@ class _Run:
                     output.begin(self._out, self._identity)
                 else:
                     output.check_same(self._out, described, self._identity)
-            if described is not None and described.get("status") == output.FINISHED:
+            if described is not None and described.get("status") == FINISHED:
                 self._verify(described)
                 shutil.rmtree(self._work, ignore_errors=True)
                 progress.note(f"{self._out} is finished already")
@@ -270,7 +271,7 @@ class _Run:
         """Write the final ``predictions.json`` if this was the last part to end."""
         with self._state():
             described = output.read(self._out)
-            if described is not None and described.get("status") == output.FINISHED:
+            if described is not None and described.get("status") == FINISHED:
                 shutil.rmtree(self._work, ignore_errors=True)
                 return Predicted(folder=self._out, made=made, kept=kept, missing=0, described=described, finisher=False)
             rows = read_journals(self._work)
@@ -305,7 +306,7 @@ class _Run:
         with ThreadPoolExecutor(max(self._options.jobs, 1)) as pool:
             digests = dict(zip(self._names, pool.map(self._digest, self._names.values()), strict=True))
         broken = [Problem("missing or undecodable", name, "") for name, digest in digests.items() if digest is None]
-        found = output.tree_digest({name: digest or "" for name, digest in digests.items()})
+        found = tree_digest({name: digest or "" for name, digest in digests.items()})
         if broken or found != described.get("tree_sha256"):
             raise VerificationError(
                 "finished predictions were changed",
@@ -394,7 +395,7 @@ class _Maker:
         for (index, sample), image in zip(batch, images, strict=True):
             condition = conditions[index]
             final, change = composited(image, condition.image, condition.hole)
-            name = output.output_name(self._opened.items[index].id, sample, self._job.place.samples)
+            name = output_name(self._opened.items[index].id, sample, self._job.place.samples)
             output.place(self._job.out, name, encode_png(final))
             rows.append(_Row(index, sample, pixel_digest(final), change))
         return rows

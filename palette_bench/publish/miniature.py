@@ -5,7 +5,6 @@ result records, and ``README.md`` is built from both: no number in it is written
 """
 
 import io
-import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.publish.score_table import number_text
+from palette_bench.score import record_file
 from palette_bench.score.recipes import Direction, named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
@@ -117,32 +117,17 @@ def record_path(folder: Path, task: str, model: str) -> Path:
 
 def read_record(path: Path, task: str, model: str) -> Record:
     """A record of the miniature. Raises InputError when it is missing or is of another task."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content["task"]["name"]
-        numbers = {
-            name: Measured(float(metric["value"]), float(metric["standard_error"] or 0.0))
-            for name, metric in content["metrics"].items()
-        }
-        histogram = content["ms_ssim_histogram"]
-        record = Record(
-            model,
-            found,
-            int(content["predictions"]["samples"]),
-            str(content["result_id"]),
-            numbers,
-            None if histogram is None else tuple(histogram),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    record = record_file.read_record(path).record
+    if record.scored.task != task or record.name != model:
         raise InputError(
-            "a record of the miniature cannot be read",
+            "a record of the miniature is of another row",
             where=path,
-            found=f"{type(error).__name__}: {error}",
+            expected=f"{model} on {task}",
+            found=f"{record.name} on {record.scored.task}",
             next_step=NEXT,
-        ) from error
-    if found != task or not all(math.isfinite(number.value) for number in numbers.values()):
-        raise InputError("a record of the miniature is of another task", where=path, expected=task, found=found)
-    return record
+        )
+    numbers = {name: Measured(metric.value, metric.standard_error or 0.0) for name, metric in record.metrics.items()}
+    return Record(model, task, record.samples, record.result_id, numbers, record.histogram)
 
 
 def read_records(folder: Path, tables: Sequence[Layout]) -> dict[tuple[str, str], Record]:

@@ -25,6 +25,7 @@ from palette_bench.prepare.decode import BadImageError, Conversion
 from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import FrozenItem, FrozenSet, Holes
 from palette_bench.prepare.images import ImageU8
+from palette_bench.prepare.predicted import output_name, tree_digest
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics import similarity
@@ -71,10 +72,14 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Predictions that passed the gate: the samples of each item, by item, in protocol order."""
+    """Predictions that passed the gate: the samples of each item, by item, in protocol order.
+
+    ``tree_sha256`` is the digest of a folder of these images under the names that `predict` gives them.
+    """
 
     items: Mapping[int, tuple[Checked, ...]]
     digest: str
+    tree_sha256: str
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -298,8 +303,19 @@ def admit(opened: FrozenSet, where: str | Path, parts: Sequence[Examined]) -> Ad
     pairs = [[opened.items[index].id, samples[0].own_digest] for index, samples in items.items()]
     others = sorted(row.own_digest for samples in items.values() for row in samples[1:])
     rows = [samples[0] for samples in items.values()]
+    most = len(items[rows[0].index])
+    tree = tree_digest(
+        {
+            output_name(opened.items[index].id, row.sample, most): row.own_digest
+            for index, samples in items.items()
+            for row in samples
+        }
+    )
     return Admitted(
-        {index: tuple(samples) for index, samples in items.items()}, fingerprint(pairs + others), tuple(_warnings(rows))
+        {index: tuple(samples) for index, samples in items.items()},
+        fingerprint(pairs + others),
+        tree,
+        tuple(_warnings(rows)),
     )
 
 

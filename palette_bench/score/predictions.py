@@ -1,4 +1,4 @@
-"""Where predictions are and which item each belongs to; nothing is decoded here.
+"""Where predictions are, which item each belongs to and what made them; nothing is decoded here.
 
 Layouts: ``<id>.png``, ``<id>/<k>.png`` for several samples an item, names with the source's extension in them, and
 one ``.npz`` with ``arr_0`` [N, H, W, 3] uint8 in protocol order (guided-diffusion's).
@@ -15,10 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError, Problem
+from palette_bench.common.files import read_json
+from palette_bench.common.tables import Table
 from palette_bench.prepare.decode import DecodedImage, decode
 from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE
 from palette_bench.prepare.sources.base import list_files
 from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
+from palette_bench.protocol.tasks import Task
+from palette_bench.score.record import Origin, read_origin
 
 NPZ_KEY = "arr_0"
 BELONGS_NOWHERE = "belongs to no item"
@@ -91,6 +96,71 @@ def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
             next_step="check --preds; palette-bench export writes the list of ids",
         )
     return _match(where, images, opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What ``predictions.json`` says of a folder: what made the images, and the digest of the folder they made."""
+
+    origin: Origin
+    tree_sha256: str
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data."""
+        return {"origin": self.origin.as_json(), "tree_sha256": self.tree_sha256}
+
+
+def described_from_json(value: object) -> Described | None:
+    """The inverse of ``Described.as_json``, None for None. Raises InputError for anything else."""
+    if value is None:
+        return None
+    problems: list[Problem] = []
+    table = Table(value if isinstance(value, Mapping) else {}, "", problems)
+    origin, tree = read_origin(table.table("origin", required=True)), table.digest("tree_sha256")
+    table.finish()
+    if origin is None or problems:
+        raise InputError("what made the predictions cannot be read", problems=problems)
+    return Described(origin, tree)
+
+
+def described(where: Path, opened: FrozenSet, task: Task) -> tuple[Described | None, list[str]]:
+    """What made the predictions at ``where``, if their folder says so, and warnings where it says it badly.
+
+    Raises InputError for predictions that were made for other images or for another task.
+    """
+    path = where / PREDICTIONS_FILE
+    if not path.is_file():
+        return None, []
+    content = read_json(path, kind="predictions", next_step="restore the file, or remove it: it is not needed to score")
+    wanted = {"data_digest": opened.data_digest, "task_fingerprint": opened.task_fingerprint(task)}
+    differing = [name for name, value in wanted.items() if content.get(name, value) != value]
+    if differing:
+        raise InputError(
+            "these predictions were made for other conditions",
+            where=path,
+            expected=f"{opened.set_id}, {task.name}",
+            found=f"{content.get('set')}, {content.get('task')} ({' and '.join(differing)} differ)",
+            next_step="score them with --set and --task of their conditions",
+        )
+    if content.get("status") != FINISHED:
+        return None, [f"{PREDICTIONS_FILE} says that the predictions are not finished: the record names no model"]
+    model, problems = content.get("model"), list[Problem]()
+    facts = dict(model) if isinstance(model, Mapping) else {}
+    origin = read_origin(
+        Table(
+            {
+                "model": facts.get("name"),
+                **{name: facts.get(name) for name in ("title", "kind", "fingerprint", "weights_sha256")},
+                **{name: content.get(name) for name in ("seed", "stochastic", "post_processing")},
+            },
+            "",
+            problems,
+        )
+    )
+    tree = Table(content, "", problems).digest("tree_sha256")
+    if origin is None or problems:
+        return None, [f"{PREDICTIONS_FILE} cannot be read: the record names no model ({problems[0]})"]
+    return Described(origin, tree), []
 
 
 def _locate_npz(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:

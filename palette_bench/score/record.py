@@ -7,8 +7,11 @@ from pathlib import Path
 from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.files import write_bytes, write_json
+from palette_bench.common.tables import Table
 
-SCHEMA = 2
+SCHEMA = 3
+IDENTITY = 2
+"""The version of what ``result_id`` covers."""
 FLOAT32 = "float32"
 RECORD_FILE = "result.json"
 ITEMS_FILE = "items.csv"
@@ -129,9 +132,59 @@ class GroupRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What made the predictions, as their folder's ``predictions.json`` says.
+
+    ``fingerprint`` is that of the model's card. ``weights_sha256`` is None for models without weights, ``seed`` for
+    outputs of another program, ``stochastic`` where nobody knows.
+    """
+
+    model: str
+    title: str
+    kind: str
+    fingerprint: str
+    weights_sha256: str | None
+    seed: int | None
+    stochastic: bool | None
+    post_processing: tuple[Mapping[str, object], ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the record file."""
+        return {
+            "model": self.model,
+            "title": self.title,
+            "kind": self.kind,
+            "fingerprint": self.fingerprint,
+            "weights_sha256": self.weights_sha256,
+            "seed": self.seed,
+            "stochastic": self.stochastic,
+            "post_processing": [dict(step) for step in self.post_processing],
+        }
+
+
+def read_origin(table: Table | None) -> Origin | None:
+    """The inverse of ``Origin.as_json``; None for no table, and faults go to the table's list."""
+    if table is None:
+        return None
+    origin = Origin(
+        model=table.text("model"),
+        title=table.text("title"),
+        kind=table.text("kind"),
+        fingerprint=table.digest("fingerprint"),
+        weights_sha256=None if table.none("weights_sha256") else table.digest("weights_sha256"),
+        seed=None if table.none("seed") else table.take("seed", int, 0, required=True),
+        stochastic=None if table.none("stochastic") else table.take("stochastic", bool, False, required=True),
+        post_processing=table.items("post_processing", dict),
+    )
+    table.finish()
+    return origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRecord:
     """One score. ``refused`` says why a recipe has no number; ``incomparable`` why the record compares with nothing.
 
+    ``tree_sha256`` is the digest of a folder of the predictions, ``origin`` what made them, None where nothing says.
     ``histogram`` is that of pairwise MS-SSIM where there are several samples an item: counts in equal bins of 0 to 1.
     """
 
@@ -139,6 +192,7 @@ class ResultRecord:
     scored: ScoredSet
     reference: ScoredReference | None
     predictions_digest: str
+    tree_sha256: str
     samples: int
     lossy: int
     known_change: float | None
@@ -149,13 +203,14 @@ class ResultRecord:
     environment: Mapping[str, str]
     groups: tuple[GroupRecord, ...] = ()
     histogram: tuple[int, ...] | None = None
+    origin: Origin | None = None
 
     @property
     def result_id(self) -> str:
         """sha256 over everything that was scored and how: equal inputs have an equal id, on every machine."""
         return fingerprint(
             {
-                "schema": SCHEMA,
+                "schema": IDENTITY,
                 "set": self.scored.fingerprint,
                 "data": self.scored.data_digest,
                 "task": self.scored.task_fingerprint,
@@ -193,7 +248,13 @@ class ResultRecord:
                 "data_digest": self.reference.data_digest,
                 "count": self.reference.count,
             },
-            "predictions": {"digest": self.predictions_digest, "samples": self.samples, "lossy": self.lossy},
+            "predictions": {
+                "digest": self.predictions_digest,
+                "tree_sha256": self.tree_sha256,
+                "samples": self.samples,
+                "lossy": self.lossy,
+                "origin": None if self.origin is None else self.origin.as_json(),
+            },
             "known_region_change": self.known_change,
             "metrics": {name: metric.as_json() for name, metric in self.metrics.items()},
             "groups": [group.as_json() for group in self.groups],
@@ -228,4 +289,13 @@ def save(record: ResultRecord, items_csv: str, folder: Path) -> None:
     """Write ``items.csv`` and then ``result.json``, which holds its digest, into ``folder``."""
     data = items_csv.encode()
     write_bytes(folder / ITEMS_FILE, data)
-    write_json(folder / RECORD_FILE, {**record.as_json(), "items_sha256": bytes_digest(data)})
+    write_json(folder / RECORD_FILE, sealed(record, bytes_digest(data)))
+
+
+def sealed(record: ResultRecord, items_sha256: str) -> dict[str, object]:
+    """A record as its file holds it: with the digest of its items, and last ``seal``, that of all the rest.
+
+    The seal tells a record that was changed by accident or by hand; it proves nothing about who made it.
+    """
+    body = {**record.as_json(), "items_sha256": items_sha256}
+    return {**body, "seal": fingerprint(body)}

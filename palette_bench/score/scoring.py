@@ -21,6 +21,7 @@ from palette_bench.common.parts import Part
 from palette_bench.common.progress import Progress
 from palette_bench.prepare import canary
 from palette_bench.prepare.frozen import FrozenSet, open_set
+from palette_bench.prepare.predicted import PREDICTIONS_FILE
 from palette_bench.prepare.sources.labels import WNID
 from palette_bench.protocol.definition import Family, GeometryName, Status
 from palette_bench.protocol.tasks import Task
@@ -35,7 +36,7 @@ from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
 from palette_bench.score.metrics.similarity import WINDOW, histogram, scales_that_fit
 from palette_bench.score.numbers import PER_ITEM, Inputs, Number, Numbers, compute, needs_statistics, of_references
-from palette_bench.score.predictions import locate
+from palette_bench.score.predictions import Described, described, described_from_json, locate
 from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes import LPIPS, PIXELS, Direction, Metric, Recipe, Reference, for_protocol, named
 from palette_bench.score.record import (
@@ -109,6 +110,8 @@ class _Run:
     reference: str | None
     networks: dict[str, _Network]
     engine: Engine
+    described: Described | None
+    warnings: list[str]
 
     def identity(self) -> dict[str, object]:
         """What two parts must agree in to be parts of one score."""
@@ -120,6 +123,8 @@ class _Run:
             "task_fingerprint": self.task_fingerprint,
             "recipes": {r.name: r.fingerprint(self.networks[r.backbone].fingerprint) for r in self.recipes},
             "reference": self.reference,
+            "described": None if self.described is None else self.described.as_json(),
+            "warnings": list(self.warnings),
         }
 
 
@@ -157,7 +162,8 @@ def score(
     group = ranks.of_this_process()
     predictions, _ = locate(where, opened)
     store = FeatureStore(features_folder())
-    run = _begin(opened, task, options, store, samples=predictions.samples, progress=progress)
+    of_folder = described(where, opened, task)
+    run = _begin(opened, task, options, store, of_folder, samples=predictions.samples, progress=progress)
     pixels = ScoredPixels(opened, task, predictions)
     with group.joined():
         mine = examine(opened, task, where, jobs=options.jobs, progress=progress, part=group.part)
@@ -180,7 +186,8 @@ def score_part(
     """Do one part of a score, and leave in ``folder`` what `merge` needs of it; interrupted, it continues."""
     predictions, _ = locate(where, opened)
     store = FeatureStore(folder / shards.FEATURES, [features_folder()], adopt=True)
-    run = _begin(opened, task, options, store, samples=predictions.samples, progress=progress)
+    of_folder = described(where, opened, task)
+    run = _begin(opened, task, options, store, of_folder, samples=predictions.samples, progress=progress)
     examined = examine(opened, task, where, jobs=options.jobs, progress=progress, part=part)
     admitted = admit(opened, where, [examined])
     mine = part.of(range(opened.count), together=PART_CHUNK)
@@ -204,14 +211,26 @@ def merge(folders: Sequence[Path], name: str, options: Options, *, progress: Pro
         also=tuple(recipes) if isinstance(recipes, dict) else (),
     )
     store = FeatureStore(features_folder(), [folder / shards.FEATURES for folder in folders], adopt=True)
-    run = _begin(opened, task, options, store, samples=parts.examined[0].samples, progress=progress)
+    warnings = parts.identity.get("warnings")
+    of_parts = (
+        described_from_json(parts.identity.get("described")),
+        list(warnings) if isinstance(warnings, list) else [],
+    )
+    run = _begin(opened, task, options, store, of_parts, samples=parts.examined[0].samples, progress=progress)
     shards.check(parts, run.identity())
     admitted = admit(opened, folders[0].parent, parts.examined)
     return _finish(run, ScoredPixels(opened, task, None), admitted, name)
 
 
 def _begin(
-    opened: FrozenSet, task: Task, options: Options, store: FeatureStore, *, samples: int, progress: Progress
+    opened: FrozenSet,
+    task: Task,
+    options: Options,
+    store: FeatureStore,
+    of_folder: tuple[Described | None, list[str]],
+    *,
+    samples: int,
+    progress: Progress,
 ) -> _Run:
     canary.check(GeometryName(opened.geometry))
     task_fingerprint = opened.task_fingerprint(task)
@@ -263,6 +282,7 @@ def _begin(
         reference,
         networks,
         engine,
+        *of_folder,
     )
 
 
@@ -368,24 +388,30 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
         for recipe in run.recipes
     }
     of_reference = next(iter(kept.values()), None)
+    origin = None if run.described is None else run.described.origin
+    if run.described is not None and run.described.tree_sha256 != admitted.tree_sha256:
+        origin = None
+        run.warnings.append(f"{PREDICTIONS_FILE} describes other images than these: the record names no model")
     return Scored(
         ResultRecord(
             name=name,
             scored=scored_set,
             reference=None if of_reference is None else _scored_reference(of_reference),
             predictions_digest=admitted.digest,
+            tree_sha256=admitted.tree_sha256,
             samples=admitted.samples,
             lossy=sum(row.lossy for row in admitted.rows),
             known_change=admitted.known_change,
             metrics=metrics,
             refused=run.refused,
-            warnings=(*admitted.warnings, *_status_warnings(opened), *_clamped_warnings(numbers)),
+            warnings=(*admitted.warnings, *run.warnings, *_status_warnings(opened), *_clamped_warnings(numbers)),
             incomparable=tuple(_incomparable(run.networks.values())),
             environment=_environment(run),
             groups=tuple(_groups(run, admitted, inputs)),
             histogram=histogram(measured.diversity["ms_ssim"].values.ravel()).counts
             if "ms_ssim" in measured.diversity
             else None,
+            origin=origin,
         ),
         _items_csv(opened, admitted, numbers),
     )

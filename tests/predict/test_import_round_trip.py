@@ -15,12 +15,12 @@ from palette_bench.common.errors import InputError
 from palette_bench.predict.importing.bring import Imported, Options
 from palette_bench.predict.importing.conventions import CONVENTIONS
 from palette_bench.predict.importing.lint import Severity
-from palette_bench.predict.output import PREDICTIONS_FILE, tree_digest
 from palette_bench.prepare import canary
 from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.input_layouts import INPUT_LAYOUTS
+from palette_bench.prepare.predicted import PREDICTIONS_FILE, tree_digest
 from tests.conftest import make_photos, picture
 from tests.predict import importing_world as world
 from tests.predict.importing_world import FILLED, MASKED, SIZE, exported, imported, painted, pixels, save, steps

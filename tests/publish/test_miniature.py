@@ -1,11 +1,11 @@
 """The miniature paper: its tables name models that exist, its verdicts follow from numbers and errors."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from palette_bench.common.errors import InputError
+from palette_bench.common.files import write_json
 from palette_bench.predict.card import find_card
 from palette_bench.publish import miniature
 from palette_bench.publish.miniature import (
@@ -22,6 +22,8 @@ from palette_bench.publish.miniature import (
     Verdict,
 )
 from palette_bench.score.recipes import named
+from palette_bench.score.record import sealed
+from tests.records import a_record
 
 GOOD = {FID: 1.0, IS: 9.0, CA: 90.0, PSNR: 18.0, "pd-scenes32": 2.0, DIVERSITY: 0.4}
 POOR = {FID: 9.0, IS: 4.0, CA: 40.0, PSNR: 24.0, "pd-scenes32": 6.0, DIVERSITY: 0.6}
@@ -170,25 +172,15 @@ def test_a_table_marks_best_and_second_and_never_the_reference() -> None:
     assert lines[7] == "| *reference* | 0.10 ± 0.10 | - |"
 
 
-def test_a_record_of_another_task_and_a_missing_one_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "records" / "uncrop" / "a.json"
-    with pytest.raises(InputError, match="cannot be read"):
-        miniature.read_record(path, "uncrop", "a")
-    content = {
-        "task": {"name": "colorize"},
-        "metrics": {FID: {"value": 1.0, "standard_error": None}},
-        "ms_ssim_histogram": None,
-        "predictions": {"samples": 1},
-        "result_id": "0",
-    }
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="another task"):
-        miniature.read_record(path, "uncrop", "a")
-    assert miniature.read_record(path, "colorize", "a").numbers[FID] == Measured(1.0, 0.0)
-    path.write_text(json.dumps(content)[:-20])
-    with pytest.raises(InputError, match="cannot be read"):
-        miniature.read_record(path, "colorize", "a")
+def test_a_record_of_another_row_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+    path = miniature.record_path(tmp_path, "uncrop", "mine")
+    with pytest.raises(InputError, match="no record here"):
+        miniature.read_record(path, "uncrop", "mine")
+    write_json(path, sealed(a_record(), "0" * 64))
+    assert miniature.read_record(path, "uncrop", "mine").numbers[FID] == Measured(1.25, 0.1)
+    for task, model in (("colorize", "mine"), ("uncrop", "other")):
+        with pytest.raises(InputError, match="of another row"):
+            miniature.read_record(path, task, model)
 
 
 def test_figure_8_is_drawn_and_needs_samples() -> None:

@@ -58,6 +58,7 @@ def record(**changes: object) -> ResultRecord:
         scored=SET,
         reference=ScoredReference(name="imagenet-val", fingerprint="1" * 64, data_digest="2" * 64, count=50_000),
         predictions_digest="c" * 64,
+        tree_sha256="9" * 64,
         samples=1,
         lossy=0,
         known_change=0.0,

@@ -38,6 +38,7 @@ from palette_bench.prepare.degrade.colorize import luma
 from palette_bench.prepare.degrade.holes import composite
 from palette_bench.prepare.frozen import Conditions, FrozenSet
 from palette_bench.prepare.pngs import encode_png
+from palette_bench.prepare.predicted import output_name
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task, TaskKind
 
@@ -186,7 +187,7 @@ def _import_one(job: _Job, conditions: Conditions, index: int, sample: int, plac
             pixels = paste_luma(pixels, grey)
     if condition.hole is not None and job.composite:
         pixels = composite(pixels, condition.image, condition.hole)
-    path = output.output_name(item.id, sample, job.found.samples)
+    path = output_name(item.id, sample, job.found.samples)
     write_plainly(job.staging / path, encode_png(pixels))
     height, width = raw.pixels.shape[:2]
     return _Row(path, pixel_digest(pixels), (width, height), fitted.how, finding, luma_error)
