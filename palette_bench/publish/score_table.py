@@ -14,7 +14,7 @@ COLUMN_OF_TITLE = {
     "CA": Column.CA,
     "PD": Column.PD,
 }
-MARKS = "abcdefghijklmnop"
+MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
     published = published_rows(first.scored.name, first.scored.task)
     groups: list[tuple[TableRow, ...]] = []
     if published:
-        groups.append(tuple(_published(row, shown, notes) for row in published))
+        groups.append(tuple(_published(row, first.scored.name, shown, notes) for row in published))
     runs = [_run(record, shown, notes, has_published=bool(published)) for record in records]
     groups.append((*runs, _references(first, shown)))
     title = f"{first.scored.task} on {first.scored.set_id} version {first.scored.version}, {first.scored.count} images"
@@ -118,20 +118,20 @@ def _text(recipe: Recipe, value: float, error: float | None = None) -> str:
     return number_text(value, error, recipe.digits) + (f" {recipe.unit}" if recipe.unit else "")
 
 
-def _published(row: PublishedRow, shown: Sequence[Recipe], notes: _Notes) -> TableRow:
+def _published(row: PublishedRow, set_name: str, shown: Sequence[Recipe], notes: _Notes) -> TableRow:
+    printed = row.printed(set_name)
     cells = []
     for recipe in shown:
         column = COLUMN_OF_TITLE.get(recipe.title)
-        text = row.printed.get(column) if column is not None else None
-        if text is None:
+        cell = printed.get(column) if column is not None else None
+        if cell is None:
             cells.append("-")
             continue
-        if column is Column.CA:
-            text += " %"
-        if column is Column.PD and not row.reference:
-            text += " " + notes.mark("the paper does not say of which network PD is, nor whether it is squared")
-        cells.append(text)
-    return TableRow(row.model, f"{row.paper}, Table {row.table}", tuple(cells), row.reference)
+        text = f"{cell.digits} {cell.column.unit}" if cell.column.unit else cell.digits
+        cells.append(" ".join([text, *(notes.mark(reason) for reason in cell.disputed)]))
+    marks = [notes.mark(f"another protocol: {'; '.join(row.differs)}")] if row.differs else []
+    marks += [notes.mark(reason) for reason in row.disputed]
+    return TableRow(row.model, " ".join([row.source, *marks]), tuple(cells), row.reference)
 
 
 def _run(record: ResultRecord, shown: Sequence[Recipe], notes: _Notes, *, has_published: bool) -> TableRow:
