@@ -133,7 +133,8 @@ class PublishedRow:
     ``model`` names it in keys, ``label`` is printed and ``cites`` is the citation printed after it. ``order`` counts
     the lines of the table from 0. ``reference`` is True for untouched images, which are never ranked. ``repeats`` is
     the key of a row that prints the same numbers. ``differs`` are the reasons why the row is of another protocol than
-    the sets here and may never be ranked against it; ``disputed`` is what is open about the whole table.
+    the sets here and may never be ranked against it; ``disputed`` is what is open about its whole table
+    or group.
     """
 
     paper: Paper
@@ -350,9 +351,9 @@ def _paper_tables(top: Table, problems: list[Problem]) -> list[PublishedTable]:
     return found_tables
 
 
-def _reasons(values: Table, key: str = "disputed") -> tuple[str, ...]:
-    """One reason, or none."""
-    text = values.take(key, str, "", fits=bool)
+def _reasons(values: Table) -> tuple[str, ...]:
+    """What is disputed: one reason, or none."""
+    text = values.take("disputed", str, "", fits=bool)
     return (text,) if text else ()
 
 
@@ -411,6 +412,7 @@ def _table(values: Table, paper: Paper, definitions: Mapping[Column, _Definition
     for group in values.tables("group", required=True):
         title = group.take("title", str, "")
         tasks = group.items("tasks", str, required=True)
+        of_group = (*disputed, *_reasons(group))
         for name in tasks:
             if name not in TASKS:
                 group.wrong("unknown task", "tasks", f"{name!r}: expected some of {', '.join(TASKS)}")
@@ -433,7 +435,7 @@ def _table(values: Table, paper: Paper, definitions: Mapping[Column, _Definition
                     repeats=row.take("repeats", str, ""),
                     variant=variant,
                     differs=differs,
-                    disputed=disputed,
+                    disputed=of_group,
                 )
             )
             row.finish()

@@ -122,6 +122,9 @@ def test_what_the_paper_leaves_open_is_disputed_where_it_does() -> None:
     assert reasons("C.1", "Ground Truth", "pd") == ""
     assert "never published" in reasons("3", "Reference", "places-fid")
     assert reasons("3", "Palette", "imagenet-fid") == ""
+    assert {row.group for row in table("6").rows if row.disputed} == {"Inpainting (128×128 center mask)"}
+    of_others = {row.model for row in all_published_rows() if row.differs and row.cells[0].disputed}
+    assert of_others == {"DDRM", "PiGDM"}
     assert [found.number for found in tables() if found.paper.key == PALETTE and found.disputed] == ["2", "5", "C.2"]
     assert [found.number for found in tables() if found.paper.key == PALETTE and found.unplaced] == ["C.3", "C.4"]
 
