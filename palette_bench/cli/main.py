@@ -33,6 +33,7 @@ COMMANDS = {
     "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
     "score": "Score a folder of predictions.",
     "merge": "Join a score that was done in parts.",
+    "report": "Make a folder that shows a score: every item beside its numbers.",
     "recipes": "List the recipes: what each number is.",
     "doctor": "Check that scoring would work here, and how fast.",
 }
