@@ -33,8 +33,15 @@ COMMANDS = {
     "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
     "score": "Score a folder of predictions.",
     "merge": "Join a score that was done in parts.",
+    "figure": "Draw the paper's figures from predictions and records.",
+    "calibrate": "Find out which choices reproduce the paper's reference rows.",
+    "regress": "Check that published tables still come out.",
+    "compare": "Compare two results item by item: which is ahead, and how sure that is.",
     "report": "Make a folder that shows a score: every item beside its numbers.",
+    "table": "Print a table of the paper with your records in their place.",
     "recipes": "List the recipes: what each number is.",
+    "submit": "Make an entry of a leaderboard from a score.",
+    "leaderboard": "Check the entries of leaderboards, and build their pages.",
     "doctor": "Check that scoring would work here, and how fast.",
 }
 
