@@ -360,6 +360,7 @@ def _opened(
 
 def _finish(made: "Figure", out: Path, *, as_json: bool) -> None:
     """Write a figure and say what it is."""
+    from palette_bench.common.errors import printable
     from palette_bench.publish.figures.account import write
 
     paths = write(made, out)
@@ -369,4 +370,4 @@ def _finish(made: "Figure", out: Path, *, as_json: bool) -> None:
     for path in paths:
         click.echo(path)
     click.echo()
-    click.echo(made.caption)
+    click.echo(printable(made.caption))
