@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 
+from palette_bench.publish import comparable
 from palette_bench.publish.published import Column, PublishedRow, published_rows
 from palette_bench.score.recipes import Direction, Metric, Recipe, named
-from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord
+from palette_bench.score.record import MetricValue, ResultRecord
 
 COLUMN_OF_TITLE = {
     "FID": Column.FID,
@@ -14,7 +16,6 @@ COLUMN_OF_TITLE = {
     "CA": Column.CA,
     "PD": Column.PD,
 }
-MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class ScoreTable:
     source_heading: str = "from"
 
 
-class _Notes:
-    """Footnotes in the order of their first use."""
+class Notes:
+    """Footnotes in the order of their first use: a to z, then aa, ab."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -51,11 +52,16 @@ class _Notes:
         """The mark of a footnote, a new one if the text is new."""
         if text not in self.texts:
             self.texts.append(text)
-        return MARKS[self.texts.index(text)]
+        return _letters(self.texts.index(text))
 
     def listed(self) -> tuple[tuple[str, str], ...]:
         """Mark and text of every footnote."""
-        return tuple(zip(MARKS, self.texts, strict=False))
+        return tuple((_letters(index), text) for index, text in enumerate(self.texts))
+
+
+def _letters(index: int) -> str:
+    tens, ones = divmod(index, len(ascii_lowercase))
+    return (_letters(tens - 1) if tens else "") + ascii_lowercase[ones]
 
 
 def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
@@ -68,7 +74,7 @@ def score_table(records: Sequence[ResultRecord]) -> ScoreTable:
     if any(record.scored != first.scored for record in records):
         raise ValueError("records of different sets or tasks share no table")
     shown = _shown(records)
-    notes = _Notes()
+    notes = Notes()
     published = published_rows(first.scored.name, first.scored.task)
     groups: list[tuple[TableRow, ...]] = []
     if published:
@@ -83,7 +89,7 @@ def tasks_table(records: Sequence[Sequence[ResultRecord]]) -> ScoreTable:
     """Several tasks of one set under each other, in the paper's columns: the models of each, then its references."""
     first = records[0][0]
     shown = [recipe for recipe in _shown([record for group in records for record in group]) if recipe.headline]
-    notes = _Notes()
+    notes = Notes()
     groups: list[tuple[TableRow, ...]] = []
     for group in records:
         runs = [_run(record, shown, notes, has_published=False) for record in group]
@@ -118,7 +124,7 @@ def _text(recipe: Recipe, value: float, error: float | None = None) -> str:
     return number_text(value, error, recipe.digits) + (f" {recipe.unit}" if recipe.unit else "")
 
 
-def _published(row: PublishedRow, set_name: str, shown: Sequence[Recipe], notes: _Notes) -> TableRow:
+def _published(row: PublishedRow, set_name: str, shown: Sequence[Recipe], notes: Notes) -> TableRow:
     printed = row.printed(set_name)
     cells = []
     for recipe in shown:
@@ -134,7 +140,7 @@ def _published(row: PublishedRow, set_name: str, shown: Sequence[Recipe], notes:
     return TableRow(row.model, " ".join([row.source, *marks]), tuple(cells), row.reference)
 
 
-def _run(record: ResultRecord, shown: Sequence[Recipe], notes: _Notes, *, has_published: bool) -> TableRow:
+def _run(record: ResultRecord, shown: Sequence[Recipe], notes: Notes, *, has_published: bool) -> TableRow:
     cells = []
     for recipe in shown:
         metric = record.metrics.get(recipe.name)
@@ -150,20 +156,13 @@ def _run(record: ResultRecord, shown: Sequence[Recipe], notes: _Notes, *, has_pu
 
 def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bool) -> list[str]:
     """Why a number stands beside the published ones and yet does not compare with them."""
-    reasons: list[str] = []
-    if not metric.canonical:
-        reasons.append(f"not comparable with anything: the weights of {metric.backbone} are not the published ones")
-    if metric.precision != FLOAT32:
-        reasons.append(f"not comparable with anything: {metric.backbone} ran in {metric.precision}")
-    if has_published and record.scored.variant:
-        reasons.append(f"another variant of the set: {', '.join(record.scored.variant)}")
-    if has_published and metric.recipe.endswith("-evalset"):
-        reasons.append("another recipe: FID against the references of the evaluation set, not the full validation set")
-    if has_published and record.scored.status == "reconstruction":
-        reasons.append("the paper's list of images was never published: this set is a reconstruction")
-    if record.samples > 1:
-        reasons.append(f"the first of {record.samples} samples an item")
-    return reasons
+    reasons = comparable.own_reasons(metric)
+    if has_published:
+        reasons += comparable.variant_reasons(record.scored)
+        if metric.recipe.endswith("-evalset"):
+            reasons += comparable.recipe_reasons(metric.recipe)
+        reasons += comparable.reconstruction_reasons(record.scored)
+    return reasons + comparable.sample_notes(record)
 
 
 def _references(record: ResultRecord, shown: Sequence[Recipe]) -> TableRow:

@@ -1,0 +1,95 @@
+"""What keeps a number out of a ranking: decided by fingerprints and declarations, never by titles."""
+
+from palette_bench.common.canonical import fingerprint
+from palette_bench.protocol.definition import GeometryName, MaskSource, Protocol, Status, load_protocol
+from palette_bench.score.recipes import Recipe, Reference
+from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord, ScoredSet
+
+RECONSTRUCTION = "the paper's list of images was never published: this set is a reconstruction"
+
+
+def declared_protocol(set_name: str, variant: tuple[str, ...]) -> Protocol:
+    """The definition of a set in the variant that a published table declares."""
+    geometry = [GeometryName(word) for word in variant if word in set(GeometryName)]
+    masks = MaskSource.RELEASED if f"{MaskSource.RELEASED}-masks" in variant else None
+    return load_protocol(set_name).with_variant(geometry=geometry[0] if geometry else None, masks=masks)
+
+
+def variant_reasons(scored: ScoredSet, wanted: tuple[str, ...] = ()) -> list[str]:
+    """Another variant of the set than the wanted one."""
+    if scored.variant == wanted:
+        return []
+    of = f", not {', '.join(wanted)}" if wanted else ""
+    return [f"another variant of the set: {', '.join(scored.variant) or 'the default'}{of}"]
+
+
+def reconstruction_reasons(scored: ScoredSet) -> list[str]:
+    """Images that are not the paper's."""
+    return [RECONSTRUCTION] if scored.status == Status.RECONSTRUCTION else []
+
+
+def own_reasons(metric: MetricValue) -> list[str]:
+    """Why a number compares with nothing at all."""
+    reasons = []
+    if not metric.canonical:
+        reasons.append(f"not comparable with anything: the weights of {metric.backbone} are not the published ones")
+    if metric.precision != FLOAT32:
+        reasons.append(f"not comparable with anything: {metric.backbone} ran in {metric.precision}")
+    return reasons
+
+
+def recipe_reasons(recipe: str) -> list[str]:
+    """Another recipe than the column's."""
+    if recipe.endswith("-evalset"):
+        return ["another recipe: FID against the references of the evaluation set, not the full validation set"]
+    return [f"another recipe: {recipe}"]
+
+
+def sample_notes(record: ResultRecord) -> list[str]:
+    """What a number of several samples an item is of; this keeps nothing out of a ranking."""
+    return [f"the first of {record.samples} samples an item"] if record.samples > 1 else []
+
+
+def set_reasons(scored: ScoredSet, protocol: Protocol, *, with_published: bool) -> list[str]:
+    """Why a record is not of this set and task as they are defined; empty when it is.
+
+    ``with_published`` says that the other rows are printed numbers of the original images.
+    """
+    reasons = variant_reasons(scored, protocol.variant)
+    if with_published:
+        reasons += reconstruction_reasons(scored)
+    if reasons:
+        return reasons
+    if scored.version != protocol.version:
+        return [f"version {scored.version} of the set, not {protocol.version}"]
+    if scored.fingerprint != protocol.fingerprint():
+        return ["another definition of the set under its name"]
+    if scored.task_fingerprint != protocol.task_fingerprint(scored.task):
+        return ["another definition of the task under its name"]
+    return []
+
+
+def metric_reasons(record: ResultRecord, metric: MetricValue, recipe: Recipe, protocol: Protocol) -> list[str]:
+    """Why a number is not of this recipe on a set of this definition; empty when it is."""
+    reasons = own_reasons(metric)
+    if metric.recipe != recipe.name:
+        return [*reasons, *recipe_reasons(metric.recipe)]
+    if reasons:
+        return reasons
+    against = recipe.parameters.get("reference")
+    if against == Reference.REFERENCE_SET.value:
+        name = protocol.default_reference
+        if name is None or record.reference is None:
+            return ["the reference set of FID is not known"]
+        wanted = protocol.reference_fingerprint(name)
+        if record.reference.fingerprint != wanted:
+            which = record.reference.name if record.reference.name != name else f"another definition of {name}"
+            return [f"another reference set of FID: {which}, not {name}"]
+        expected = fingerprint([recipe.published_fingerprint, wanted, record.reference.data_digest])
+    elif against == Reference.EVALUATION_SET.value:
+        expected = fingerprint([recipe.published_fingerprint, record.scored.data_digest])
+    else:
+        expected = recipe.published_fingerprint
+    if metric.fingerprint != expected:
+        return [f"another definition of {recipe.name} under its name"]
+    return []
