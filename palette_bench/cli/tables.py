@@ -1,11 +1,24 @@
 """How tables of scores are printed."""
 
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
+from rich.markup import escape
 
 from palette_bench.cli import console
+from palette_bench.common.errors import printable
+from palette_bench.publish.paper_table import UNDECIDED, PaperTable, Source, TableCell, TableRow
+from palette_bench.publish.ranking import Place
 from palette_bench.publish.score_table import ScoreTable, number_text
 from palette_bench.score.recipes import Metric, named
 from palette_bench.score.record import ResultRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 MOST_GROUPS = 24
 
@@ -22,11 +35,98 @@ def print_score_table(table: ScoreTable) -> None:
         drawn.add_column(heading, justify="right")
     for group in table.groups:
         for row in group:
-            drawn.add_row(row.name, row.source, *row.cells, style="italic" if row.reference else None)
+            # Names of models are somebody else's text: none of it is rich's markup.
+            cells = [escape(printable(text)) for text in (row.name, row.source, *row.cells)]
+            drawn.add_row(*cells, style="italic" if row.reference else None)
         drawn.add_section()
     console.print_table(drawn)
     for mark, text in table.notes:
         click.echo(f"  {mark}  {text}")
+
+
+YOURS = "▸"
+
+
+def print_paper_table(table: PaperTable) -> None:
+    """A filled table of the paper on stdout, footnotes below.
+
+    Where it is wider than the terminal, columns under one heading come together, one block below the other. Where
+    nothing shows bold, the best has two stars around it and the second one line.
+    """
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    styled = terminal and not os.environ.get("NO_COLOR")
+    click.echo(printable(" ".join([table.heading, *table.marks])))
+    for drawn in render_paper_table(table, width=Console().width if terminal else 200, styled=styled):
+        console.print_table(drawn)
+    if any(row.source is Source.YOURS for group in table.groups for row in group.rows):
+        click.echo(f"  {YOURS} your records")
+    for text in table.legend():
+        click.echo(f"  {text if styled else text.replace('best bold, second underlined', '**best**, _second_')}")
+    for mark, text in table.notes:
+        click.echo(f"  {mark}  {printable(text)}")
+    for text in table.remarks:
+        click.echo(f"  {printable(text)}")
+
+
+def render_paper_table(table: PaperTable, *, width: int, styled: bool) -> "list[Table]":
+    """The table as one or more of rich's, none wider than ``width`` where that can be."""
+    from rich.console import Console
+
+    whole = _drawn(table, range(len(table.columns)), styled=styled)
+    overs = list(dict.fromkeys(column.over for column in table.columns))
+    if len(overs) == 1 or Console(width=10_000).measure(whole).maximum <= width:
+        return [whole]
+    return [
+        _drawn(table, [i for i, column in enumerate(table.columns) if column.over == over], styled=styled)
+        for over in overs
+    ]
+
+
+def _drawn(table: PaperTable, indices: Sequence[int], *, styled: bool) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD)
+    drawn.add_column(table.row_head, overflow="fold")
+    for index in indices:
+        column = table.columns[index]
+        head = " ".join([column.head, *column.marks])
+        drawn.add_column(f"{column.over}\n{head}" if column.over else head, justify="right", overflow="fold")
+    for group in table.groups:
+        if title := table.group_title(group):
+            drawn.add_row(Text(printable(title), style="bold" if styled else ""))
+        for row in group.rows:
+            cells = [_drawn_cell(row.cells[index], styled=styled) for index in indices]
+            drawn.add_row(Text(_label(table, row)), *cells, style="italic" if row.reference else None)
+        drawn.add_section()
+    return drawn
+
+
+def _label(table: PaperTable, row: TableRow) -> str:
+    parts = [row.label]
+    if row.source is Source.YOURS:
+        parts.insert(0, YOURS)
+    if row.cites:
+        parts.append(f"[{row.cites}]")
+    if row.paper is not None and row.paper != table.paper:
+        parts.append(f"({row.paper.name})")
+    return printable(" ".join([*parts, *row.marks]))
+
+
+def _drawn_cell(cell: TableCell, *, styled: bool) -> "Text":
+    """A number and its marks; the error keeps together when the cell is broken into lines."""
+    from rich.text import Text
+
+    shown = cell.text.replace(" ± ", " ±")
+    around = {Place.BEST: "**", Place.SECOND: "_", Place.OTHER: ""}[cell.place]
+    style = {Place.BEST: "bold", Place.SECOND: "underline", Place.OTHER: ""}[cell.place]
+    marks = [*([UNDECIDED] if cell.undecided else []), *cell.marks]
+    number = Text(shown, style=style) if styled else Text(f"{around}{shown}{around}")
+    # A base of no style, or the padding would be underlined with the number.
+    return Text.assemble(number, "".join(f" {mark}" for mark in marks))
 
 
 def print_groups(record: ResultRecord) -> None:
@@ -53,7 +153,7 @@ def print_groups(record: ResultRecord) -> None:
                 cells.append("-")
             else:
                 cells.append(number_text(value.value, value.standard_error, digits))
-        drawn.add_row(f"{group.grouping} {group.name}", str(group.count), *cells)
+        drawn.add_row(escape(printable(f"{group.grouping} {group.name}")), str(group.count), *cells)
     console.print_table(drawn)
 
 

@@ -1,0 +1,184 @@
+"""``palette-bench table``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from palette_bench.cli import console
+from palette_bench.cli.options import ANY_PATH, as_json
+
+if TYPE_CHECKING:
+    from palette_bench.publish.paper_table import PaperTable
+    from palette_bench.score.record import ResultRecord
+
+SCENES32 = "scenes32"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  palette-bench table
+  palette-bench table 4 results/imagenet-ctest10k-jpeg-qf5-mine
+  palette-bench table 2 --set imagenet-ctest10k --format latex --bib paper.bib results/*
+  palette-bench table C.1 --set scenes32 --format md
+  palette-bench table 4 --later --format csv --out table-4.csv"""
+)
+@click.argument("number", required=False)
+@click.argument("results", nargs=-1, type=ANY_PATH, metavar="[RESULT]...")
+@click.option("--set", "set_name", help="Only the columns of one set; scenes32: the miniature's table of this number.")
+@click.option("--later", is_flag=True, help="Also rows of later papers on the same set and task.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["rich", "md", "latex", "csv", "json", "html"]),
+    default="rich",
+    show_default=True,
+    help="How to write the table.",
+)
+@click.option("--out", type=ANY_PATH, help="File for the table.  [default: standard output]")
+@click.option("--bib", type=ANY_PATH, help="Also write the BibTeX entries that the methods sentence cites.")
+@as_json
+def command(
+    number: str | None,
+    results: tuple[Path, ...],
+    set_name: str | None,
+    later: bool,
+    format_name: str,
+    out: Path | None,
+    bib: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a table of the paper with your records in their place.
+
+    NUMBER is 1 to 6 or C.1 to C.4; without it the tables are listed. RESULT is a folder with result.json, or the file.
+
+    A record stands in the group of its task, in the columns of its set. Best is bold and second underlined among rows
+    whose set, task, variant, recipe, weights and reference set are the same; every other row says why it is not ranked.
+    """
+    from palette_bench.common.errors import UsageError
+    from palette_bench.common.files import write_bytes
+    from palette_bench.publish import table_formats
+    from palette_bench.publish.citations import bibliography
+    from palette_bench.publish.methods_sentence import methods
+    from palette_bench.publish.table_formats import Format
+
+    if number is None:
+        _list(set_name, as_json=as_json)
+        return
+    form = Format.JSON if as_json else Format(format_name)
+    if form is Format.RICH and out is not None:
+        raise UsageError(
+            "a file needs a format", expected="--format md, latex, csv, json or html", found=f"--out {out}"
+        )
+    records = _records(results)
+    table = _miniature(number, records) if set_name == SCENES32 else _paper(number, records, set_name, later=later)
+    text = methods(table)
+    if bib is not None:
+        write_bytes(bib, bibliography(text.citations).encode())
+    match form:
+        case Format.RICH:
+            from palette_bench.cli.tables import print_paper_table
+
+            print_paper_table(table)
+            return
+        case Format.MARKDOWN:
+            written = table_formats.as_markdown(table, text)
+        case Format.LATEX:
+            written = table_formats.as_latex(table, text)
+        case Format.HTML:
+            written = table_formats.as_html(table, text)
+        case Format.CSV:
+            written = table_formats.as_csv(table)
+        case Format.JSON:
+            written = json.dumps(table_formats.as_data(table, text), indent=2, allow_nan=False) + "\n"
+    if out is not None:
+        write_bytes(out, written.encode())
+        click.echo(out)
+    else:
+        click.echo(written, nl=False)
+
+
+def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
+    """All records. The first error is raised; where several are faulty, all are named."""
+    from palette_bench.common.errors import PaletteBenchError, Problem
+    from palette_bench.score.record_file import read_record
+
+    records, errors = [], []
+    for path in paths:
+        try:
+            records.append(read_record(path).record)
+        except PaletteBenchError as error:
+            errors.append((path, error))
+    if errors:
+        first = errors[0][1]
+        if len(errors) > 1:
+            problems = [Problem("record", str(path), error.what) for path, error in errors]
+            raise type(first)(f"{len(errors)} of {len(paths)} records cannot be used", problems=problems)
+        raise first
+    return records
+
+
+def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, later: bool) -> "PaperTable":
+    from palette_bench.publish import published
+    from palette_bench.publish.paper_table import fill
+
+    printed = published.table(number)
+    others = [row for row in published.all_published_rows() if later and row.paper.key != printed.paper.key]
+    return fill(printed, records, others=others, only_set=set_name)
+
+
+def _miniature(number: str, records: list["ResultRecord"]) -> "PaperTable":
+    from palette_bench.common.errors import UsageError
+    from palette_bench.publish import miniature
+    from palette_bench.publish.paper_table import fill_layout
+
+    layouts = miniature.layouts()
+    layout = next((layout for layout in layouts if layout.number.lower() == number.lower()), None)
+    if layout is None:
+        raise UsageError(
+            "scenes32 has no such table",
+            expected=f"one of {', '.join(layout.number for layout in layouts)}",
+            found=number,
+        )
+    return fill_layout(layout, _shipped(miniature.wanted([layout])), records)
+
+
+def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "ResultRecord"]:
+    """The miniature's records that are there, by task and model."""
+    from importlib.resources import as_file
+
+    from palette_bench.common import resources
+    from palette_bench.score.record_file import read_record
+
+    folder = resources.leaderboards() / SCENES32 / "records"
+    found = {}
+    for task, model, _ in wanted:
+        file = folder / task / f"{model}.json"
+        if file.is_file():
+            with as_file(file) as path:
+                found[task, model] = read_record(path).record
+    return found
+
+
+def _list(set_name: str | None, *, as_json: bool) -> None:
+    """The tables there are."""
+    from palette_bench.publish import miniature, published
+
+    rows = [
+        {"table": found.number, "sets": list(found.set_names), "title": found.title}
+        for found in published.tables()
+        if found.paper.key == published.PALETTE and set_name in (None, *found.set_names)
+    ]
+    if set_name in (None, SCENES32):
+        rows += [{"table": layout.number, "sets": [SCENES32], "title": layout.title} for layout in miniature.layouts()]
+    if as_json:
+        console.print_json(rows)
+        return
+    for row in rows:
+        sets = ", ".join(row["sets"]) or "no set here has its images"
+        option = " --set scenes32" if row["sets"] == [SCENES32] else ""
+        click.echo(f"palette-bench table {row['table']}{option}")
+        click.echo(f"    {row['title']} [{sets}]")

@@ -1,0 +1,650 @@
+"""One of the paper's tables, filled: its rows as printed, and records in their place; what is ranked and why not.
+
+Pure: tables and records in, a `PaperTable` out; ``table_formats`` writes it. Rows are ranked together when they are of
+one task and column and nothing keeps them apart: the group's title never decides.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.protocol.definition import load_protocol
+from palette_bench.publish import comparable
+from palette_bench.publish.miniature import REFERENCE, Layout
+from palette_bench.publish.published import (
+    BLANK,
+    Paper,
+    PublishedCell,
+    PublishedColumn,
+    PublishedRow,
+    PublishedTable,
+)
+from palette_bench.publish.ranking import SURE, Contender, Place, standings
+from palette_bench.publish.score_table import Notes, number_text
+from palette_bench.score.recipes import RECIPES, Direction, Recipe, named
+from palette_bench.score.record import MetricValue, ResultRecord
+
+UNDECIDED = "≈"
+"""The mark of a number that is not decidedly behind those ahead of it."""
+ADDED = "Further rows"
+"""The title of a group of added rows, where the table splits a task into several groups and none is theirs."""
+
+
+class Source(StrEnum):
+    """Where a row comes from."""
+
+    PRINTED = "printed"
+    SHIPPED = "shipped"
+    YOURS = "yours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableColumn:
+    """A column: ``head`` and ``over`` (above several) are printed; ``recipe`` and ``set_name`` may be empty."""
+
+    head: str
+    over: str
+    recipe: str
+    set_name: str
+    direction: Direction
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCell:
+    """What stands in a row and column.
+
+    ``text`` is printed; ``value`` and ``error`` are None where there is no number or no error bar. ``rounding`` is half
+    a unit of the last digit of a number that is known as printed only. ``fingerprint`` is that of a record's metric.
+    ``reasons`` keep the number out of the ranking, ``remarks`` do not; ``marks`` are the footnotes of both.
+    ``undecided`` names the rows ahead that the number may well equal.
+    """
+
+    text: str = BLANK
+    value: float | None = None
+    error: float | None = None
+    unit: str = ""
+    rounding: float = 0.0
+    recipe: str = ""
+    fingerprint: str | None = None
+    data: str = ""
+    signature: str = ""
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    rank: int | None = None
+    place: Place = Place.OTHER
+    undecided: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the number may stand in a ranking of its column."""
+        return self.value is not None and not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """A line: ``cites`` is the citation printed after the label, ``paper`` that of a printed row.
+
+    ``reasons`` hold for every cell of the row and are in the cells' too; ``marks`` are their footnotes.
+    """
+
+    label: str
+    source: Source
+    cells: tuple[TableCell, ...]
+    cites: str = ""
+    paper: Paper | None = None
+    reference: bool = False
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """The row's source in a word or two."""
+        if self.paper is not None:
+            return self.paper.name
+        return "yours" if self.source is Source.YOURS else "scenes32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableGroup:
+    """Rows under one title; ``tasks`` decide what is ranked together. ``added`` groups are not in the original."""
+
+    title: str
+    tasks: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    added: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A record that stands in the table, under the name of its row."""
+
+    name: str
+    source: Source
+    record: ResultRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperTable:
+    """A filled table. ``paper`` is None on scenes32. ``marks`` are footnotes of the whole, ``notes`` all by mark.
+
+    ``remarks`` are the table's own notes, without a mark.
+    """
+
+    number: str
+    title: str
+    paper: Paper | None
+    group_head: str
+    row_head: str
+    columns: tuple[TableColumn, ...]
+    groups: tuple[TableGroup, ...]
+    marks: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def heading(self) -> str:
+        """Number, paper or set, and title."""
+        where = self.paper.name if self.paper is not None else "scenes32"
+        return f"Table {self.number} ({where}): {self.title}"
+
+    @property
+    def cells(self) -> Iterator[TableCell]:
+        """Every cell."""
+        for group in self.groups:
+            for row in group.rows:
+                yield from row.cells
+
+    def group_title(self, group: TableGroup) -> str:
+        """The title of a group with the head of its column; empty for none."""
+        of_column = f"{self.group_head}: " if self.group_head and group.title and not group.added else ""
+        return of_column + group.title
+
+    def signatures(self) -> list[str]:
+        """The signatures of all numbers of records, each once: records of one task share theirs."""
+        return list(dict.fromkeys(cell.signature for cell in self.cells if cell.signature))
+
+    def legend(self) -> list[str]:
+        """What bold, underline, ± and the sign of doubt mean in this table; only what occurs in it."""
+        cells = list(self.cells)
+        lines = []
+        if any(cell.place for cell in cells):
+            lines.append("best bold, second underlined, among comparable rows of a task; references are not ranked")
+        if any(cell.error is not None for cell in cells):
+            lines.append("± one standard error over images")
+        if any(cell.undecided for cell in cells):
+            text = (
+                f"{UNDECIDED} not decided against a row ahead: within {SURE} joint standard errors, as if independent"
+            )
+            if any(cell.rank is not None and cell.rounding for cell in cells):
+                text += "; printed rows have none, so that the record's own and their rounding decide"
+            lines.append(text)
+        return lines
+
+
+def fill(
+    printed: PublishedTable,
+    records: Sequence[ResultRecord] = (),
+    *,
+    others: Sequence[PublishedRow] = (),
+    only_set: str | None = None,
+) -> PaperTable:
+    """A printed table with ``records`` in their groups, and before them the rows ``others`` of other papers.
+
+    ``only_set`` leaves the columns of one set. Raises UsageError when the table has none of that set, and InputError
+    for records of a set or task that the table does not have, and for a record that is there twice.
+    """
+    columns = [column for column in printed.columns if only_set in (None, column.set_name)]
+    if not columns:
+        raise UsageError(
+            f"{printed.name} has no column of this set",
+            expected=f"one of {', '.join(printed.set_names) or 'none: ' + printed.unplaced}",
+            found=only_set,
+        )
+    _check_places(
+        printed.name,
+        records,
+        {column.set_name for column in columns if column.set_name},
+        {task for group in printed.groups for task in group.tasks},
+        printed.unplaced,
+    )
+    indices = [printed.columns.index(column) for column in columns]
+    models = _models(records)
+    tasks_of = [(group.tasks, any(not row.reference for row in group.rows)) for group in printed.groups]
+    groups = []
+    for group in printed.groups:
+        rows = [_printed_row(row, [row.cells[index] for index in indices]) for row in group.rows]
+        added = [
+            *_other_rows(others, columns, group.tasks, printed),
+            *(_model_row(model, group.tasks, columns, printed) for model in models if model.on(group.tasks)),
+        ]
+        groups += _with_added(TableGroup(title=group.title, tasks=group.tasks, rows=tuple(rows)), added, tasks_of)
+    return _finished(
+        number=printed.number,
+        title=printed.title,
+        paper=printed.paper,
+        group_head=printed.group_head,
+        row_head=printed.row_head,
+        columns=[(_column(column), column.disputed) for column in columns],
+        groups=_moved_to_the_end(groups),
+        about=(*printed.disputed, *printed.differs, *([printed.unplaced] if printed.unplaced else [])),
+        remarks=printed.notes,
+        entries=[Entry(name=m.name, source=Source.YOURS, record=record) for m in models for record in m.records],
+    )
+
+
+def fill_layout(
+    layout: Layout, shipped: Mapping[tuple[str, str], ResultRecord], records: Sequence[ResultRecord] = ()
+) -> PaperTable:
+    """A table of scenes32: ``shipped`` records by task and model in the layout's rows, ``records`` in their groups.
+
+    A row whose record is not there has no numbers and says so. Raises InputError as `fill` does.
+    """
+    _check_places(
+        f"Table {layout.number} of scenes32", records, {"scenes32"}, {group.task for group in layout.groups}, ""
+    )
+    recipes = [named(name) for name in layout.columns]
+    models = _models(records)
+    tasks_of = [((group.task,), True) for group in layout.groups]
+    groups: list[TableGroup] = []
+    entries: dict[tuple[str, str], Entry] = {}
+    for group in layout.groups:
+        rows = []
+        for row in group.rows:
+            record = shipped.get((group.task, row.model))
+            reference = row.model == REFERENCE
+            if record is None:
+                cells = tuple(TableCell(recipe=recipe.name, unit=recipe.unit) for recipe in recipes)
+                missing = ("no record yet",)
+                rows.append(
+                    TableRow(label=row.label, source=Source.SHIPPED, cells=cells, reference=reference, remarks=missing)
+                )
+            else:
+                rows.append(_record_row(row.label, Source.SHIPPED, record, recipes, reference=reference))
+                entries[group.task, row.model] = Entry(name=row.label, source=Source.SHIPPED, record=record)
+        added = [
+            _record_row(model.name, Source.YOURS, record, recipes)
+            for model in models
+            for record in model.records
+            if record.scored.task == group.task
+        ]
+        title = group.title
+        groups += _with_added(TableGroup(title=title, tasks=(group.task,), rows=tuple(rows)), added, tasks_of)
+    columns = [
+        (
+            TableColumn(
+                head=f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}",
+                over="",
+                recipe=recipe.name,
+                set_name="scenes32",
+                direction=recipe.direction,
+            ),
+            (),
+        )
+        for recipe in recipes
+    ]
+    yours = [Entry(name=m.name, source=Source.YOURS, record=record) for m in models for record in m.records]
+    return _finished(
+        number=layout.number,
+        title=layout.title,
+        paper=None,
+        group_head="",
+        row_head="Model",
+        columns=columns,
+        groups=_moved_to_the_end(groups),
+        about=(),
+        remarks=("Numbers of scenes32 compare with each other and with nothing in the paper.",),
+        entries=[*entries.values(), *yours],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The records of one row: one model on several sets or tasks."""
+
+    name: str
+    records: tuple[ResultRecord, ...]
+
+    def on(self, tasks: tuple[str, ...]) -> bool:
+        return any(record.scored.task in tasks for record in self.records)
+
+
+def _models(records: Sequence[ResultRecord]) -> list[_Model]:
+    """Records as rows: those of one name and one origin belong together unless they are of one set and task.
+
+    Where a name is left to several, they are numbered in the order in which they were given.
+    """
+    bundles: list[tuple[object, list[ResultRecord]]] = []
+    for record in records:
+        origin = record.origin
+        key = (record.name, None if origin is None else (origin.fingerprint, origin.weights_sha256, origin.seed))
+        place = (record.scored.name, record.scored.task)
+        for known, members in bundles:
+            if known == key and all((other.scored.name, other.scored.task) != place for other in members):
+                members.append(record)
+                break
+        else:
+            bundles.append((key, [record]))
+    counts: dict[str, int] = {}
+    models = []
+    for _, members in bundles:
+        name = members[0].name
+        counts[name] = counts.get(name, 0) + 1
+        several = sum(other[0].name == name for _, other in bundles) > 1
+        models.append(_Model(f"{name} ({counts[name]})" if several else name, tuple(members)))
+    return models
+
+
+def _check_places(
+    name: str, records: Sequence[ResultRecord], set_names: set[str], tasks: set[str], unplaced: str
+) -> None:
+    problems = []
+    seen: dict[tuple[str, str, str], str] = {}
+    for record in records:
+        scored = record.scored
+        if scored.name not in set_names:
+            has = ", ".join(sorted(set_names)) or f"none: {unplaced}"
+            problems.append(Problem("another set", record.name, f"{scored.set_id}: the table has {has}"))
+        elif scored.task not in tasks:
+            detail = f"{scored.task}: the table has {', '.join(sorted(tasks))}"
+            problems.append(Problem("another task", record.name, detail))
+        key = (record.name, record.result_id, record.tree_sha256)
+        if key in seen:
+            problems.append(Problem("doubled", record.name, f"result_id {record.result_id[:16]} is there twice"))
+        seen[key] = record.name
+    if problems:
+        raise InputError(
+            f"records that have no place in {name}",
+            problems=problems,
+            next_step="palette-bench table lists the tables, and what each holds",
+        )
+
+
+def _column(column: PublishedColumn) -> TableColumn:
+    return TableColumn(
+        head=column.head,
+        over=column.over,
+        recipe=column.recipe,
+        set_name=column.set_name,
+        direction=column.direction,
+    )
+
+
+def _printed_row(row: PublishedRow, cells: Sequence[PublishedCell], reasons: tuple[str, ...] = ()) -> TableRow:
+    return TableRow(
+        label=row.label,
+        source=Source.PRINTED,
+        cells=tuple(_printed_cell(cell, reasons) for cell in cells),
+        cites=row.cites,
+        paper=row.paper,
+        reference=row.reference,
+        reasons=reasons,
+    )
+
+
+def _printed_cell(cell: PublishedCell, reasons: tuple[str, ...]) -> TableCell:
+    return TableCell(
+        text=cell.text,
+        value=cell.value,
+        unit=cell.column.unit,
+        rounding=cell.half_unit or 0.0,
+        recipe=cell.column.recipe,
+        reasons=reasons if cell.value is not None else (),
+        remarks=tuple(reason for reason in cell.disputed if reason not in cell.column.disputed),
+    )
+
+
+def _other_rows(
+    others: Sequence[PublishedRow],
+    columns: Sequence[PublishedColumn],
+    tasks: tuple[str, ...],
+    printed: PublishedTable,
+) -> Iterator[TableRow]:
+    """Rows of other papers with a number for a column of the table."""
+    for row in others:
+        if not set(row.tasks) & set(tasks) or row.reference or row.repeats:
+            continue
+        found = [row.printed(column.set_name).get(column.metric) for column in columns]
+        if not any(found):
+            continue
+        reasons = []
+        if row.differs:
+            reasons.append(f"another protocol: {'; '.join(row.differs)}")
+        elif row.variant != printed.variant:
+            reasons.append(f"another variant of the set: {', '.join(row.variant) or 'the default'}")
+        cells = []
+        for column, cell in zip(columns, found, strict=True):
+            if cell is None:
+                cells.append(TableCell())
+                continue
+            own = reasons if cell.column.recipe == column.recipe or row.differs else _another(cell.column, reasons)
+            made = _printed_cell(cell, tuple(own))
+            cells.append(replace(made, remarks=tuple(r for r in cell.disputed if r not in column.disputed)))
+        yield replace(_printed_row(row, (), tuple(reasons)), cells=tuple(cells), remarks=row.disputed)
+
+
+def _another(column: PublishedColumn, reasons: list[str]) -> list[str]:
+    return [*reasons, *comparable.recipe_reasons(column.recipe or "none that is known")]
+
+
+def _model_row(
+    model: _Model, tasks: tuple[str, ...], columns: Sequence[PublishedColumn], printed: PublishedTable
+) -> TableRow:
+    """The row of a model in a printed group, each cell from the record of the column's set."""
+    of_set = {record.scored.name: record for record in model.records if record.scored.task in tasks}
+    per_set = {name: _row_reasons(record, printed) for name, record in of_set.items()}
+    everywhere = [reasons for reasons, _ in per_set.values()]
+    reasons = tuple(reason for reason in everywhere[0] if all(reason in other for other in everywhere))
+    cells = []
+    for column in columns:
+        record = of_set.get(column.set_name)
+        if record is None or not column.recipe:
+            cells.append(TableCell())
+            continue
+        cell_reasons, _ = per_set[column.set_name]
+        cells.append(_record_cell(record, named(column.recipe), cell_reasons, printed.variant))
+    remarks = dict.fromkeys(remark for _, of_record in per_set.values() for remark in of_record)
+    return TableRow(
+        label=model.name,
+        source=Source.YOURS,
+        cells=tuple(cells),
+        reasons=reasons,
+        remarks=tuple(remarks),
+    )
+
+
+def _row_reasons(record: ResultRecord, printed: PublishedTable) -> tuple[list[str], list[str]]:
+    """Reasons that hold for a whole record, and remarks about it."""
+    protocol = comparable.declared_protocol(record.scored.name, printed.variant)
+    reasons = comparable.set_reasons(record.scored, protocol, with_published=True)
+    if printed.differs:
+        reasons = [f"the printed rows are of another protocol: {'; '.join(printed.differs)}", *reasons]
+    return reasons, comparable.sample_notes(record)
+
+
+def _record_row(
+    name: str, source: Source, record: ResultRecord, recipes: Sequence[Recipe], *, reference: bool = False
+) -> TableRow:
+    """The row of a record among rows of its own set."""
+    reasons = comparable.set_reasons(record.scored, load_protocol(record.scored.name), with_published=False)
+    # Shipped rows say in the layout how many samples they have.
+    remarks = comparable.sample_notes(record) if source is Source.YOURS else []
+    return TableRow(
+        label=name,
+        source=source,
+        cells=tuple(_record_cell(record, recipe, reasons, ()) for recipe in recipes),
+        reference=reference,
+        reasons=tuple(reasons),
+        remarks=tuple(remarks),
+    )
+
+
+def _record_cell(record: ResultRecord, recipe: Recipe, reasons: Sequence[str], variant: tuple[str, ...]) -> TableCell:
+    """A record's number in a column of ``recipe``; that of another recipe of the metric where it has no other."""
+    metric = _metric_for(record, recipe)
+    if recipe.name in record.refused:
+        return TableCell(
+            text="refused", recipe=recipe.name, remarks=(f"no {recipe.name}: {record.refused[recipe.name]}",)
+        )
+    if metric is None:
+        return TableCell(recipe=recipe.name)
+    protocol = comparable.declared_protocol(record.scored.name, variant)
+    own = named(metric.recipe)
+    found = comparable.metric_reasons(record, metric, recipe, protocol)
+    if reasons and metric.recipe == recipe.name and not comparable.own_reasons(metric):
+        # The set's own definition moves the metric's fingerprint: one reason is enough.
+        found = []
+    text = number_text(metric.value, metric.standard_error, own.digits)
+    no_error = ("this number has no error bar",) if metric.standard_error is None else ()
+    return TableCell(
+        text=f"{text}{'' if own.unit != '%' else '%'}",
+        value=metric.value,
+        error=metric.standard_error,
+        unit=own.unit,
+        recipe=metric.recipe,
+        fingerprint=metric.fingerprint,
+        data=record.scored.data_digest,
+        signature=metric.signature,
+        reasons=tuple(dict.fromkeys([*reasons, *found])),
+        remarks=no_error,
+    )
+
+
+def _metric_for(record: ResultRecord, recipe: Recipe) -> MetricValue | None:
+    if recipe.name in record.metrics or recipe.name in record.refused:
+        return record.metrics.get(recipe.name)
+    same = [m for name, m in record.metrics.items() if name in RECIPES and _alike(named(name), recipe)]
+    return same[0] if same else None
+
+
+def _alike(one: Recipe, other: Recipe) -> bool:
+    return one.metric is other.metric and one.title.split()[0] == other.title.split()[0]
+
+
+def _with_added(
+    group: TableGroup, added: Sequence[TableRow], tasks_of: Sequence[tuple[tuple[str, ...], bool]]
+) -> list[TableGroup]:
+    """``added`` rows before the reference rows of their group, or in a group of their own where a task has several."""
+    if not added or all(row.reference for row in group.rows):
+        return [group]
+    if sum(ranked and set(tasks) & set(group.tasks) != set() for tasks, ranked in tasks_of) > 1:
+        return [group, TableGroup(title=ADDED, tasks=group.tasks, rows=tuple(added), added=True)]
+    rows = [row for row in group.rows if not row.reference]
+    references = [row for row in group.rows if row.reference]
+    return [replace(group, rows=(*rows, *added, *references))]
+
+
+def _moved_to_the_end(groups: Sequence[TableGroup]) -> list[TableGroup]:
+    """Groups of added rows once, after the last group of their task."""
+    kept: list[TableGroup] = []
+    for index, group in enumerate(groups):
+        later = any(other.added and other.tasks == group.tasks for other in groups[index + 1 :])
+        if not group.added or not later:
+            kept.append(group)
+    return kept
+
+
+def _finished(
+    *,
+    number: str,
+    title: str,
+    paper: Paper | None,
+    group_head: str,
+    row_head: str,
+    columns: Sequence[tuple[TableColumn, tuple[str, ...]]],
+    groups: Sequence[TableGroup],
+    about: Iterable[str],
+    remarks: tuple[str, ...],
+    entries: Sequence[Entry],
+) -> PaperTable:
+    """Rank the rows, then give every footnote its mark in the order of reading."""
+    ranked = _ranked(_one_data(groups), [column for column, _ in columns])
+    notes = Notes()
+    marks = tuple(notes.mark(text) for text in about)
+    marked_columns = tuple(
+        replace(column, marks=tuple(notes.mark(text) for text in disputed)) for column, disputed in columns
+    )
+    marked_groups = []
+    for group in ranked:
+        rows = []
+        for row in group.rows:
+            of_row = tuple(notes.mark(text) for text in (*row.reasons, *row.remarks))
+            cells = tuple(
+                replace(
+                    cell,
+                    marks=tuple(notes.mark(text) for text in (*cell.reasons, *cell.remarks) if text not in row.reasons),
+                )
+                for cell in row.cells
+            )
+            rows.append(replace(row, cells=cells, marks=of_row))
+        marked_groups.append(replace(group, rows=tuple(rows)))
+    return PaperTable(
+        number=number,
+        title=title,
+        paper=paper,
+        group_head=group_head,
+        row_head=row_head,
+        columns=marked_columns,
+        groups=tuple(marked_groups),
+        marks=marks,
+        notes=notes.listed(),
+        remarks=remarks,
+        entries=tuple(entries),
+    )
+
+
+def _one_data(groups: Sequence[TableGroup]) -> list[TableGroup]:
+    """Records of other pixels, or of another FID reference, than the first comparable one are kept apart."""
+    first: dict[tuple[tuple[str, ...], int], TableCell] = {}
+    who: dict[tuple[tuple[str, ...], int], str] = {}
+    kept = []
+    for group in groups:
+        rows = []
+        for row in group.rows:
+            cells = list(row.cells)
+            for index, cell in enumerate(cells):
+                if not cell.comparable or cell.fingerprint is None:
+                    continue
+                key = (group.tasks, index)
+                known = first.setdefault(key, cell)
+                name = who.setdefault(key, row.label)
+                if cell.data != known.data:
+                    reason = f"other pixels of the set than {name}'s: another decoder or source"
+                elif cell.fingerprint != known.fingerprint:
+                    reason = f"other pixels of FID's reference set than {name}'s"
+                else:
+                    continue
+                cells[index] = replace(cell, reasons=(reason,))
+            rows.append(replace(row, cells=tuple(cells)))
+        kept.append(replace(group, rows=tuple(rows)))
+    return kept
+
+
+def _ranked(groups: Sequence[TableGroup], columns: Sequence[TableColumn]) -> list[TableGroup]:
+    """Standings of every column over the groups of one task."""
+    grid = [[list(row.cells) for row in group.rows] for group in groups]
+    for tasks in dict.fromkeys(group.tasks for group in groups):
+        places = [(g, r) for g, group in enumerate(groups) if group.tasks == tasks for r in range(len(group.rows))]
+        for index, column in enumerate(columns):
+            found = standings([_contender(groups[g].rows[r], grid[g][r][index]) for g, r in places], column.direction)
+            for (g, r), standing in zip(places, found, strict=True):
+                if standing is not None:
+                    rows = [groups[places[k][0]].rows[places[k][1]] for k in standing.undecided]
+                    behind = tuple(f"{row.label} ({row.origin})" for row in rows)
+                    grid[g][r][index] = replace(
+                        grid[g][r][index], rank=standing.rank, place=standing.place, undecided=behind
+                    )
+    return [
+        replace(group, rows=tuple(replace(row, cells=tuple(grid[g][r])) for r, row in enumerate(group.rows)))
+        for g, group in enumerate(groups)
+    ]
+
+
+def _contender(row: TableRow, cell: TableCell) -> Contender | None:
+    if row.reference or not cell.comparable or cell.value is None:
+        return None
+    return Contender(cell.value, cell.error, cell.rounding)
