@@ -12,6 +12,7 @@ images do not give; they are measured: random disjoint halves of the same images
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +64,12 @@ class FiniteSample:
     halves_x: float
     quarters_x: float
 
+    @classmethod
+    def of(cls, count: int, halves: Sequence[float], quarters: Sequence[float]) -> "FiniteSample":
+        """The same again from mean distances that were kept, by split."""
+        size = count // QUARTERS
+        return cls(count, np.array(halves, np.float64), np.array(quarters, np.float64), 1.0 / size, 2.0 / size)
+
     @property
     def slope(self) -> float:
         """c: the expected distance of n perfect images to their distribution is about c / n."""
@@ -113,10 +120,4 @@ def finite_sample(features: Features) -> FiniteSample | None:
         a, b, c, d = (features[np.sort(part)] for part in np.split(order, QUARTERS))
         halves.append(frechet_distance(np.concatenate([a, b]), np.concatenate([c, d])).value)
         quarters.append((frechet_distance(a, b).value + frechet_distance(c, d).value) / 2.0)
-    return FiniteSample(
-        count=count,
-        halves=np.array(halves, np.float64),
-        quarters=np.array(quarters, np.float64),
-        halves_x=1.0 / size,
-        quarters_x=2.0 / size,
-    )
+    return FiniteSample.of(count, halves, quarters)
