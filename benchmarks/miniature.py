@@ -2,7 +2,8 @@
 
 ``train --runs FOLDER`` trains every card of the tables as its recipe says, ``ship --runs FOLDER`` writes the averaged
 weights of the last checkpoints and what they took into the cards, ``run --work FOLDER`` predicts and scores every row
-on the full evaluation set and writes the records, ``build`` writes ``README.md`` and the histograms from them. Each
+on the full evaluation set and writes the records, ``build`` writes ``README.md``,
+``regression.toml`` and the histograms from them. Each
 goes on where it was interrupted. Training takes hours of two processor cores.
 """
 
@@ -20,16 +21,14 @@ from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.files import write_bytes, write_json
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import default_jobs
-from palette_bench.predict import run as running
 from palette_bench.predict.card import find_card
 from palette_bench.predict.training.export import export_weights
 from palette_bench.prepare.build import build as build_set
 from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.plan import Choices, make_plan
-from palette_bench.publish import miniature
+from palette_bench.publish import miniature, rows
 from palette_bench.score.record import sealed
 from palette_bench.score.record_file import read_record
-from palette_bench.score.scoring import Options, score
 
 SET = "scenes32"
 ROOT = Path(__file__).parent.parent
@@ -44,33 +43,36 @@ def prepared(progress: Progress) -> FrozenSet:
     return open_set(plan.protocol.set_id)
 
 
-def make_record(opened: FrozenSet, task: str, model: str, samples: int, work: Path, progress: Progress) -> bool:
-    """Predict and score one row unless its record is already of this model; whether anything was done."""
-    card = find_card(model)
+def is_made(task: str, model: str, samples: int) -> bool:
+    """Whether the record of a row is there and of this model."""
     path = miniature.record_path(FOLDER, task, model)
-    if path.is_file():
-        kept = read_record(path).record
-        if kept.origin is not None and kept.origin.fingerprint == card.fingerprint() and kept.samples == samples:
-            return False
-    preds = work / task / f"{model}-{card.fingerprint()[:12]}-{samples}"
-    options = running.Options(samples=samples, jobs=default_jobs())
-    predicted = running.predict(opened, task, card, preds, options, progress=progress)
-    if predicted.described is None:
-        raise SystemExit(f"{preds} is not finished")
-    scored = score(opened, opened.task(task), preds, model, Options(jobs=default_jobs()), progress=progress)
-    if scored is None:
-        raise SystemExit("scores of the miniature are not divided")
-    write_json(path, sealed(scored.record, bytes_digest(scored.items_csv.encode())))
-    return True
+    if not path.is_file():
+        return False
+    kept = read_record(path).record
+    fits = kept.origin is not None and kept.origin.fingerprint == find_card(model).fingerprint()
+    return fits and kept.samples == samples
 
 
 def run(work: Path, only: str | None) -> None:
+    """Predict and score every row whose record is not there yet."""
     progress = console_progress()
     opened = prepared(progress)
-    for task, model, samples in miniature.wanted(miniature.layouts()):
-        if only is None or only in f"{task}/{model}":
-            done = make_record(opened, task, model, samples, work, progress)
-            print(f"{task}/{model}: {'done' if done else 'kept'}", flush=True)
+    wanted = [
+        rows.Row(
+            set_id=opened.set_id,
+            task=task,
+            model=model,
+            name=model,
+            preds=work / task / f"{model}-{find_card(model).fingerprint()[:12]}-{samples}",
+            samples=samples,
+        )
+        for task, model, samples in miniature.wanted(miniature.layouts())
+        if (only is None or only in f"{task}/{model}") and not is_made(task, model, samples)
+    ]
+    for row, scored in rows.make_all(wanted, processes=default_jobs(), label="the miniature paper", progress=progress):
+        items_sha256 = bytes_digest(scored.items_csv.encode())
+        write_json(miniature.record_path(FOLDER, row.task, row.name), sealed(scored.record, items_sha256))
+        print(f"{row.task}/{row.name}", flush=True)
 
 
 def trained_models() -> list[str]:
@@ -101,13 +103,14 @@ def ship(runs: Path, only: str | None) -> None:
         folder = BASELINES / model
         kept = runs / model / "weights.safetensors"
         exported = export_weights(runs / model, kept, half=True)
+        if exported.step != (planned := find_card(model).training["steps"]):
+            raise SystemExit(f"{model}: trained for {exported.step} of {planned} steps")
         size = kept.stat().st_size
         inside = shipped + size <= SHIPPED_BYTES
         if inside:
             write_bytes(folder / "weights.safetensors", kept.read_bytes())
             shipped += size
         card = re.sub(r"\n\[(weights|training\.took)\]\n[^\[]*", "", (folder / "card.toml").read_text()).rstrip() + "\n"
-        card = re.sub(r"(?m)^steps = \d+$(?=\nbatch = \d+\nlearning_rate)", f"steps = {exported.step}", card)
         lines = [json.loads(line) for line in (runs / model / "metrics.jsonl").read_text().splitlines()]
         images = [0, *(line["images"] for line in lines)]
         seconds = sum(
@@ -126,6 +129,7 @@ def ship(runs: Path, only: str | None) -> None:
 def build() -> None:
     readme = miniature.render_readme(FOLDER)
     write_bytes(FOLDER / "README.md", readme.encode())
+    write_bytes(FOLDER / "regression.toml", miniature.render_manifest(FOLDER).encode())
     for name, picture in miniature.histograms(FOLDER).items():
         write_bytes(FOLDER / name, picture)
 

@@ -40,16 +40,13 @@ def command(out: Path, *, jobs: int | None) -> None:
     from palette_bench.common.files import write_bytes
     from palette_bench.common.workers import default_jobs
     from palette_bench.predict.card import find_card
-    from palette_bench.predict.run import Options as Running
-    from palette_bench.predict.run import predict
     from palette_bench.prepare.build import build
     from palette_bench.prepare.contact_sheet import contact_sheet
     from palette_bench.prepare.frozen import open_set
     from palette_bench.prepare.plan import Choices, make_plan
+    from palette_bench.publish import rows
     from palette_bench.publish.comparison_sheet import Block, comparison_sheet
     from palette_bench.publish.score_table import tasks_table
-    from palette_bench.score.record import save
-    from palette_bench.score.scoring import Options, score
 
     processes = jobs or default_jobs()
     progress = console.progress()
@@ -64,22 +61,35 @@ def command(out: Path, *, jobs: int | None) -> None:
         write_bytes(out / name, buffer.getvalue())
 
     draw(contact_sheet(opened, rows=6), "scenes32.png")
-    groups, blocks = [], []
-    for number, (task_name, classical) in enumerate(RUNS.items(), 2):
-        task, records, folders = opened.task(task_name), [], {}
-        for model in (*classical, *LEARNT):
-            card = find_card(model)
-            predictions = out / task.name / model
-            predict(opened, task.name, card, predictions, Running(jobs=processes), progress=progress)
-            scored = score(opened, task, predictions, card.title, Options(jobs=processes), progress=progress)
-            if scored is None:
-                return
-            save(scored.record, scored.items_csv, out / "results" / f"{task.name}-{model}")
-            records.append(scored.record)
-            folders[card.title] = predictions
-        groups.append(records)
-        blocks.append(Block(task, SHOWN_ITEMS, folders))
-        click.echo(f"{number}. {task.name}: predicted and scored with {len(records)} models", err=True)
+    wanted = {
+        (task, model): rows.Row(
+            set_id=opened.set_id,
+            task=task,
+            model=model,
+            name=find_card(model).title,
+            preds=out / task / model,
+            record=out / "results" / f"{task}-{model}",
+            jobs=processes,
+        )
+        for task, classical in RUNS.items()
+        for model in (*classical, *LEARNT)
+    }
+    # The first row computes what all share: the references' features and FID's statistics.
+    first, *others = wanted
+    records = {first: rows.make(wanted[first], progress).record}
+    # The slowest begin first, so that all processors are busy to the end.
+    others.sort(key=lambda key: key[1] in LEARNT and -LEARNT.index(key[1]) - 1)
+    label = f"{len(others)} more rows"
+    for row, scored in rows.make_all(
+        [wanted[key] for key in others], processes=processes, label=label, progress=progress
+    ):
+        records[row.task, str(row.model)] = scored.record
+    click.echo(f"2. predicted and scored {len(RUNS)} tasks with 4 models each", err=True)
+    groups = [[records[key] for key in wanted if key[0] == task] for task in RUNS]
+    blocks = [
+        Block(opened.task(task), SHOWN_ITEMS, {row.name: row.preds for (of, _), row in wanted.items() if of == task})
+        for task in RUNS
+    ]
     draw(comparison_sheet(opened, blocks), "models.png")
 
     from palette_bench.cli.tables import print_score_table

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 
 def protocols() -> Traversable:
@@ -18,6 +19,11 @@ def baselines() -> Traversable:
 def leaderboards() -> Traversable:
     """Published numbers and result records."""
     return resources.files("palette_bench.leaderboards")
+
+
+def own_manifest() -> Path:
+    """The manifest of the project's own published tables."""
+    return Path(str(leaderboards() / "scenes32" / "regression.toml"))
 
 
 def toml_files(folder: Traversable) -> Iterator[Traversable]:

@@ -62,10 +62,15 @@ class Table:
         """A whole number of at least ``least`` that must be there."""
         return self.take(key, int, least, required=True, fits=lambda number: number >= least)
 
-    def number(self, key: str, *, fits: Callable[[float], bool] = math.isfinite) -> float:
-        """A finite number, whole or not, that must be there."""
+    def number(
+        self, key: str, *, fits: Callable[[float], bool] = lambda _: True, default: float | None = None
+    ) -> float:
+        """A finite number, whole or not, that must be there if it has no default."""
         self._widen(key)
-        return self.take(key, float, 0.0, required=True, fits=fits)
+        required, fallback = default is None, 0.0 if default is None else default
+        return self.take(
+            key, float, fallback, required=required, fits=lambda number: math.isfinite(number) and fits(number)
+        )
 
     def number_or_none(self, key: str) -> float | None:
         """A finite number that must be there, or the word for none."""

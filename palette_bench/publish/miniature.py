@@ -5,12 +5,14 @@ result records, and ``README.md`` is built from both: no number in it is written
 """
 
 import io
+import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
@@ -80,7 +82,6 @@ class Record:
 
 def layouts() -> list[Layout]:
     """The tables of ``leaderboards/scenes32/tables.toml``, in their order."""
-    text = (resources.leaderboards() / "scenes32" / "tables.toml").read_text(encoding="utf-8")
     return [
         Layout(
             table["number"],
@@ -95,8 +96,12 @@ def layouts() -> list[Layout]:
                 for group in table["group"]
             ),
         )
-        for table in tomllib.loads(text)["table"]
+        for table in _tables_file()["table"]
     ]
+
+
+def _tables_file() -> dict[str, list[dict[str, Any]]]:
+    return tomllib.loads((resources.leaderboards() / "scenes32" / "tables.toml").read_text(encoding="utf-8"))
 
 
 def wanted(tables: Sequence[Layout]) -> list[tuple[str, str, int]]:
@@ -357,6 +362,43 @@ with equal training; how much is on their cards. This page is built by `python -
 
 Bold is best, underlined second; the reference row is not ranked.
 """
+
+
+def render_manifest(folder: Path) -> str:
+    """``regression.toml``: every number that ``README.md`` prints, for ``palette-bench regress``."""
+    tables = layouts()
+    records = read_records(folder, tables)
+    lines = [
+        "# Built by python -m benchmarks.miniature build from tables.toml and records/; keys: docs/regression.md.",
+        "format = 1",
+        'name = "scenes32"',
+    ]
+    for band in _tables_file().get("band", []):
+        lines += ["", "[[band]]", *(f"{key} = {_toml(value)}" for key, value in band.items())]
+    for table in tables:
+        lines += ["", "[[table]]", f"number = {_toml(table.number)}", f"title = {_toml(table.title)}"]
+        for group in table.groups:
+            for row in group.rows:
+                record = records[group.task, row.model]
+                printed = ", ".join(
+                    f"{name} = {_toml(f'{record.numbers[name].value:.{named(name).digits}f}')}"
+                    for name in table.columns
+                    if name in record.numbers
+                )
+                lines += [
+                    "",
+                    "[[table.row]]",
+                    f"label = {_toml(f'{group.title}: {row.label}' if group.title else row.label)}",
+                    f"record = {_toml(f'records/{group.task}/{row.model}.json')}",
+                    f"model = {_toml(row.model)}",
+                    f"printed = {{ {printed} }}",
+                ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A TOML value: texts and numbers are written as JSON writes them."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def render_readme(folder: Path) -> str:

@@ -530,7 +530,7 @@ def _metric(
             weights_sha256=network.weights_sha256,
             canonical=network.canonical,
         ),
-        details=number.details,
+        details=dict(number.details),
         precision=network.precision,
     )
 
