@@ -68,6 +68,10 @@ def command(
     if number is None:
         _list(set_name, as_json=as_json)
         return
+    if as_json and format_name not in ("rich", "json"):
+        raise UsageError("two formats at once", expected="--json or --format", found=f"--json --format {format_name}")
+    if later and set_name == SCENES32:
+        raise UsageError("no other paper has numbers of scenes32", expected="no --later", found="--later")
     form = Format.JSON if as_json else Format(format_name)
     if form is Format.RICH and out is not None:
         raise UsageError(

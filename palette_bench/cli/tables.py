@@ -28,7 +28,7 @@ def print_score_table(table: ScoreTable) -> None:
     from rich import box
     from rich.table import Table
 
-    drawn = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+    drawn = Table(title=escape(printable(table.title)), title_justify="left", box=box.SIMPLE_HEAD)
     drawn.add_column("")
     drawn.add_column(table.source_heading, style="dim")
     for heading in table.headings:

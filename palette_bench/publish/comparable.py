@@ -50,6 +50,12 @@ def sample_notes(record: ResultRecord) -> list[str]:
     return [f"the first of {record.samples} samples an item"] if record.samples > 1 else []
 
 
+def remarks(record: ResultRecord) -> list[str]:
+    """What a reader should know of a record besides: its samples, and the warnings of its score."""
+    # That a set is a reconstruction is a reason where it matters, not a remark.
+    return sample_notes(record) + [text for text in record.warnings if "reconstruction" not in text]
+
+
 def set_reasons(scored: ScoredSet, protocol: Protocol, *, with_published: bool) -> list[str]:
     """Why a record is not of this set and task as they are defined; empty when it is.
 

@@ -16,15 +16,15 @@ from typing import Any
 
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.publish import markdown
+from palette_bench.publish.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.score_table import number_text
 from palette_bench.score import record_file
-from palette_bench.score.recipes import Direction, named
+from palette_bench.score.recipes import Direction, Recipe, named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
 DIVERSITY = "diversity-msssim-2scales"
 REFERENCE = "reference"
-SURE = 1.96
-"""A difference counts when it exceeds this many joint standard errors."""
 NEXT = "python -m benchmarks.miniature --work FOLDER makes the records again"
 
 
@@ -297,43 +297,36 @@ def _generalist(records: Records) -> Iterator[Claim]:
         )
 
 
-def _ranking(of_row: Mapping[str, Record], recipe: str) -> list[str]:
-    """Labels from best to worst, without the reference."""
-    ranked = {label: record for label, record in of_row.items() if record.model != REFERENCE}
-    sign = 1.0 if named(recipe).direction is Direction.LOWER else -1.0
-    return sorted(ranked, key=lambda label: sign * ranked[label].numbers[recipe].value)
-
-
 def render_table(table: Layout, records: Records) -> str:
     """A table in Markdown: best of a group in bold, second underlined, the reference row unranked."""
     recipes = [named(name) for name in table.columns]
-    arrows = ["↓" if recipe.direction is Direction.LOWER else "↑" for recipe in recipes]
-    lines = [
-        f"### Table {table.number}: {table.title}",
-        "",
-        "| | " + " | ".join(f"{recipe.title} {arrow}" for recipe, arrow in zip(recipes, arrows, strict=True)) + " |",
-        "|---|" + "---:|" * len(recipes),
-    ]
+    heads = [f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in recipes]
+    lines = [f"### Table {table.number}: {table.title}", "", *markdown.head_lines([""], heads)]
     for group in table.groups:
         if group.title:
-            lines.append(f"| *{group.title}* |" + " |" * len(recipes))
-        of_row = {row.label: records[group.task, row.model] for row in group.rows}
-        for label, record in of_row.items():
-            cells = []
-            for recipe in recipes:
-                if recipe.name not in record.numbers:
-                    cells.append("-")
-                    continue
-                order = _ranking(of_row, recipe.name)
-                text = _shown(record, recipe.name)
-                if label == order[0]:
-                    text = f"**{text}**"
-                elif len(order) > 2 and label == order[1]:
-                    text = f"<u>{text}</u>"
-                cells.append(text)
-            name = f"*{label}*" if record.model == REFERENCE else label
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            lines.append(markdown.line([f"*{markdown.escape(group.title)}*", *[""] * len(recipes)]))
+        of_row = [(row.label, records[group.task, row.model]) for row in group.rows]
+        columns = [_column([record for _, record in of_row], recipe) for recipe in recipes]
+        for (label, record), cells in zip(of_row, zip(*columns, strict=True), strict=True):
+            name = markdown.escape(label)
+            lines.append(markdown.line([f"*{name}*" if record.model == REFERENCE else name, *cells]))
     return "\n".join(lines)
+
+
+def _column(records: Sequence[Record], recipe: Recipe) -> list[str]:
+    """The cells of one recipe, a hyphen where a record has no such number."""
+    contenders = [
+        Contender(record.numbers[recipe.name].value, record.numbers[recipe.name].error)
+        if recipe.name in record.numbers and record.model != REFERENCE
+        else None
+        for record in records
+    ]
+    return [
+        markdown.emphasised(_shown(record, recipe.name), Place.OTHER if standing is None else standing.place)
+        if recipe.name in record.numbers
+        else "-"
+        for record, standing in zip(records, standings(contenders, recipe.direction), strict=True)
+    ]
 
 
 def render_claims(found: Sequence[Claim]) -> str:

@@ -463,7 +463,7 @@ def _row_reasons(record: ResultRecord, printed: PublishedTable) -> tuple[list[st
     reasons = comparable.set_reasons(record.scored, protocol, with_published=True)
     if printed.differs:
         reasons = [f"the printed rows are of another protocol: {'; '.join(printed.differs)}", *reasons]
-    return reasons, comparable.sample_notes(record)
+    return reasons, comparable.remarks(record)
 
 
 def _record_row(
@@ -472,7 +472,7 @@ def _record_row(
     """The row of a record among rows of its own set."""
     reasons = comparable.set_reasons(record.scored, load_protocol(record.scored.name), with_published=False)
     # Shipped rows say in the layout how many samples they have.
-    remarks = comparable.sample_notes(record) if source is Source.YOURS else []
+    remarks = comparable.remarks(record) if source is Source.YOURS else list(record.warnings)
     return TableRow(
         label=name,
         source=source,

@@ -121,11 +121,15 @@ def test_wrong_usage_lists_what_there_is(run: RunCommand, tmp_path: Path) -> Non
         (["4", "--set", "places10k"], "one of imagenet-ctest10k"),
         (["C.3", "--set", "nowhere"], "none: the list of the top-50"),
         (["4", "--out", tmp_path / "x"], "--format md, latex, csv, json or html"),
+        (["4", "--json", "--format", "csv"], "--json or --format"),
+        (["4", "--set", "scenes32", "--later"], "no --later"),
         (["4", "--format", "pdf"], "'rich', 'md', 'latex', 'csv', 'json', 'html'"),
     ):
         code, out, err = run("table", *arguments)
-        assert (code, out) == (ExitCode.USAGE, "")
+        assert code == ExitCode.USAGE
         assert message in err
+        # An error is JSON where JSON was asked for, and never a table.
+        assert out == "" or json.loads(out)["error"] == "UsageError"
 
 
 def test_a_table_without_any_record_needs_no_home(run: RunCommand, home: Path) -> None:

@@ -180,6 +180,15 @@ def test_a_refused_recipe_says_why_and_a_missing_one_is_a_dash() -> None:
     assert mine.cells[2].value is None
 
 
+def test_samples_and_warnings_are_remarks_and_keep_nothing_out_of_the_ranking() -> None:
+    warned = replace(photo_record(), samples=4, warnings=("3 predictions are lossy files",))
+    table = fill(published.table("3"), [warned])
+    mine = row(table, "mine")
+    assert mine.cells[0].rank == 1
+    said = notes_of(table, mine.cells[0], mine)
+    assert said == "the first of 4 samples an item; 3 predictions are lossy files"
+
+
 def origin(weights: str) -> Origin:
     return Origin(
         model="m",

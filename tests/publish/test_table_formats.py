@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palette_bench.cli.tables import render_paper_table
+from palette_bench.cli.tables import print_score_table, render_paper_table
 from palette_bench.common.errors import printable
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.publish import latex, markdown, published, table_formats
 from palette_bench.publish.citations import bibliography
 from palette_bench.publish.methods_sentence import Methods, methods
 from palette_bench.publish.paper_table import PaperTable, fill
+from palette_bench.publish.score_table import score_table
 from tests.publish.paper_records import CA, EVIL, FID, GOOD, photo_record, with_metric
 
 
@@ -309,3 +310,9 @@ def test_the_terminals_tables_lose_no_number(width: int) -> None:
     for group in published.table("2").groups:
         for row in group.rows:
             assert all(cell.digits in text for cell in row.cells)
+
+
+@pytest.mark.parametrize("name", ["[red]mine[/red]", "[/]", "\\[x]"])
+def test_a_name_in_brackets_is_no_markup_in_a_table_of_scores(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_score_table(score_table([photo_record(name)]))
+    assert name in capsys.readouterr().out
