@@ -30,6 +30,10 @@ UNDECIDED = "≈"
 ADDED = "Further rows"
 """The title of a group of added rows, where the table splits a task into several groups and none is theirs."""
 
+REFERENCE_TOLERANCE = 0.02
+"""How far, of its value, a number of untouched images may lie from the printed one, besides rounding, before a table
+says so: a choice, not a measurement, and no number is kept out of a ranking by it."""
+
 
 class Source(StrEnum):
     """Where a row comes from."""
@@ -446,7 +450,9 @@ def _model_row(
             cells.append(TableCell())
             continue
         cell_reasons, _ = per_set[column.set_name]
-        cells.append(_record_cell(record, named(column.recipe), cell_reasons, printed.variant))
+        made = _record_cell(record, named(column.recipe), cell_reasons, printed.variant)
+        found = _reference_remarks(record, column, _printed_reference(printed, column, record.scored.task))
+        cells.append(replace(made, remarks=(*made.remarks, *found)))
     remarks = dict.fromkeys(remark for _, of_record in per_set.values() for remark in of_record)
     return TableRow(
         label=model.name,
@@ -455,6 +461,24 @@ def _model_row(
         reasons=reasons,
         remarks=tuple(remarks),
     )
+
+
+def _printed_reference(printed: PublishedTable, column: PublishedColumn, task: str) -> PublishedCell | None:
+    """What the table prints for the untouched images of a task."""
+    rows = [row for row in printed.rows if row.reference and task in row.tasks]
+    return rows[0].cells[printed.columns.index(column)] if rows else None
+
+
+def _reference_remarks(record: ResultRecord, column: PublishedColumn, reference: PublishedCell | None) -> list[str]:
+    """A doubt that the images are the same: untouched, those of the record score otherwise than the printed ones."""
+    metric = record.metrics.get(column.recipe)
+    if reference is None or reference.value is None or metric is None or metric.reference_value is None:
+        return []
+    allowed = (reference.half_unit or 0.0) + REFERENCE_TOLERANCE * reference.value
+    if abs(metric.reference_value - reference.value) <= allowed:
+        return []
+    own = f"{metric.reference_value:.{named(column.recipe).digits}f}"
+    return [f"the untouched images of this set score {own}, those of the table {reference.digits}: they may be others"]
 
 
 def _row_reasons(record: ResultRecord, printed: PublishedTable) -> tuple[list[str], list[str]]:

@@ -189,6 +189,20 @@ def test_samples_and_warnings_are_remarks_and_keep_nothing_out_of_the_ranking() 
     assert said == "the first of 4 samples an item; 3 predictions are lossy files"
 
 
+@pytest.mark.parametrize(("number", "task", "doubted"), [("2", "inpaint-center", True), ("3", "uncrop", False)])
+def test_untouched_images_that_score_otherwise_than_the_tables_raise_a_doubt(
+    number: str, task: str, *, doubted: bool
+) -> None:
+    # Table 2 prints 5.1 for the references of ImageNet and Table 3 prints 2.7.
+    record = with_metric(photo_record(task=task), FID, reference_value=2.74)
+    table = fill(published.table(number), [record])
+    mine = row(table, "mine")
+    text = "the untouched images of this set score 2.74, those of the table 5.1: they may be others"
+    assert (text in notes_of(table, mine.cells[0], mine)) is doubted
+    assert mine.cells[0].rank == 1
+    assert mine.cells[1].marks == ()
+
+
 def origin(weights: str) -> Origin:
     return Origin(
         model="m",
