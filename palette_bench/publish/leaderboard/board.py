@@ -19,7 +19,7 @@ from palette_bench.publish.leaderboard.entry import Entry, ModelFacts, Tier, slu
 from palette_bench.publish.published import PublishedCell, PublishedRow, all_published_rows, published_rows
 from palette_bench.publish.ranking import Contender, Place, standings
 from palette_bench.publish.score_table import Notes, number_text
-from palette_bench.score.recipes import Direction, Metric, Recipe, for_protocol
+from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, for_protocol
 from palette_bench.score.record import MetricValue, ResultRecord
 
 PRINTED = "printed in a paper: which set, recipe and weights made it cannot be checked, so it is not ranked"
@@ -122,6 +122,16 @@ def boards(tree: CheckedTree) -> list[Board]:
     return [board for board in found if board.tables]
 
 
+def in_table_order(record: ResultRecord) -> list[MetricValue]:
+    """The numbers of a record as columns stand: headlines first, FID first of all."""
+    known = [metric for name, metric in record.metrics.items() if name in RECIPES]
+    return sorted(known, key=lambda metric: _column_order(RECIPES[metric.recipe]))
+
+
+def _column_order(recipe: Recipe) -> tuple[bool, int, str]:
+    return not recipe.headline, list(Metric).index(recipe.metric), recipe.name
+
+
 def _scored_rows(tree: CheckedTree) -> Iterable[_Scored]:
     for own in tree.records:
         if of_references(own.record):
@@ -219,7 +229,7 @@ def _columns(
         for recipe in for_protocol(family.value)
         if recipe.name in names and (recipe.headline or recipe.metric in (Metric.FRECHET, Metric.DIVERSITY))
     ]
-    return tuple(sorted(shown, key=lambda recipe: (not recipe.headline, list(Metric).index(recipe.metric))))
+    return tuple(sorted(shown, key=_column_order))
 
 
 def _ranked_rows(scored: Sequence[_Scored], columns: Sequence[Recipe], notes: Notes) -> list[BoardRow]:
@@ -312,7 +322,7 @@ def _printed_row(row: PublishedRow, set_name: str, columns: Sequence[Recipe], no
         tier=Tier.PUBLISHED,
         cells=tuple(_printed_cell(by_recipe.get(recipe.name), notes) for recipe in columns),
         marks=tuple(notes.mark(text) for text in (*marks, *row.disputed)),
-        details=Details(description="", model=None, record=None, source=f"{row.source}, {row.paper.version}"),
+        details=Details(description="", model=None, record=None, source=row.source),
         reference=row.reference,
     )
 

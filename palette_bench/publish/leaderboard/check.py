@@ -1,5 +1,6 @@
 """Whether an entry is what it says: its folder, every file, the sets and recipes it names, its numbers, its images."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -129,9 +130,11 @@ def check_new(folder: Path, beside: Path) -> CheckedTree:
     others = [
         check_entry(other, other.as_posix()) for path in [beside] if path.is_dir() for other in entry_folders(path)
     ]
-    records: list[CheckedRecord] = []
-    for path in (beside, Path(str(resources.leaderboards()))):
-        records += _records(path, [])
+    records = [
+        record
+        for path in dict.fromkeys((beside.resolve(), Path(str(resources.leaderboards())).resolve()))
+        for record in _readable_records(path)
+    ]
     repeated = [fault for fault in _doubled([*others, new], records) if fault.problem.where == new.where]
     references = [fault for fault in _different_references([*others, new], records) if fault.problem.where == new.where]
     return CheckedTree((new,), (), (*new.faults, *repeated, *references))
@@ -401,12 +404,23 @@ def _check_audit(found: CheckedEntry, entry: Entry, contents: Mapping[str, bytes
                 found.altered("wrong image", image.file, text)
 
 
+def _readable_records(path: Path) -> Iterator[CheckedRecord]:
+    """The project's own records below ``path`` that can be read; whether they are good is not asked here."""
+    for file in _record_files(path):
+        with contextlib.suppress(PaletteBenchError):
+            yield CheckedRecord(file, printable(file.relative_to(path).as_posix()), read_record(file).record)
+
+
+def _record_files(path: Path) -> list[Path]:
+    return sorted(path.glob(f"**/{RECORDS_FOLDER}/*/*.json")) if path.is_dir() else []
+
+
 def _records(path: Path, faults: list[Fault]) -> Iterator[CheckedRecord]:
     """The project's own records below ``path``: ``<set>/records/<task>/<model>.json``."""
-    if not path.is_dir():
-        return
-    shipped = {card.name: card for card in cards()}
-    for file in sorted(path.glob(f"**/{RECORDS_FOLDER}/*/*.json")):
+    files = _record_files(path)
+    # Reading all cards takes longer than everything else.
+    shipped = {card.name: card for card in cards()} if files else {}
+    for file in files:
         where = printable(file.relative_to(path).as_posix())
 
         def bad(kind: str, detail: str, *, altered: bool = False, where: str = where) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 
 from palette_bench.common.errors import UsageError, printable
+from palette_bench.publish.leaderboard.board import in_table_order
 from palette_bench.publish.leaderboard.entry import Entry
 from palette_bench.score.recipes import named
 from palette_bench.score.record import MetricValue, ResultRecord
@@ -29,13 +30,13 @@ def eval_results(entry: Entry, record: ResultRecord, dataset: str) -> str:
     if not _DATASET.fullmatch(dataset):
         raise UsageError("a dataset of the Hub has an owner and a name", expected="OWNER/NAME", found=dataset)
     lines: list[str] = []
-    for name, metric in record.metrics.items():
+    for metric in in_table_order(record):
         if not metric.headline:
             continue
         lines += [
             "- dataset:",
             f"    id: {_text(dataset)}",
-            f"    task_id: {_text(task_id(entry.task, name))}",
+            f"    task_id: {_text(task_id(entry.task, metric.recipe))}",
             f"  value: {metric.value!r}",
         ]
         if entry.model.url:

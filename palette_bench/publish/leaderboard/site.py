@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from palette_bench.publish.html import asset, escape, page
-from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, Details, TaskTable
+from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, Details, TaskTable, in_table_order
 from palette_bench.publish.leaderboard.entry import AUDIT_FOLDER, Tier, is_link
 from palette_bench.publish.ranking import Place
 from palette_bench.publish.score_table import number_text
@@ -98,7 +98,7 @@ def _board_page(board: Board, boards: Sequence[Board]) -> str:
         '<p class="quiet">± is the standard error, the bar the 95 % interval. The best ranked number is bold, the '
         "second underlined; ≈ is not told from the best by the error bars. Numbers with a mark are not ranked where "
         "the note says so; a row with none of the ranked numbers stands below.</p>",
-        '<form class="filter" role="search">',
+        '<form class="filter" role="search" hidden>',
         '<label>Search <input type="search" id="search" placeholder="name of a model" autocomplete="off"></label>',
         "<fieldset><legend>Tiers</legend>",
         *(
@@ -128,7 +128,7 @@ def _table(board: Board, table: TaskTable) -> Iterator[str]:
     yield "<thead><tr>"
     yield '<th scope="col" class="number">rank</th>'
     yield _head("model", "text", "ascending")
-    yield _head("tier", "text", "ascending")
+    yield _head("tier", "order", "ascending")
     for place, recipe in enumerate(table.columns):
         better = "ascending" if recipe.direction is Direction.LOWER else "descending"
         yield _head(_heading(recipe), "number", better, sorted_by=place == 0, title=f"{recipe.name}: {recipe.doc}")
@@ -148,9 +148,10 @@ def _table(board: Board, table: TaskTable) -> Iterator[str]:
         yield "</ol>"
     about = [row for row in table.rows if row.details is not None and row.details.record is not None]
     if about:
-        yield "<h3>About these rows</h3>"
+        yield f'<details class="about"><summary>About these {len(about)} rows</summary>'
         for row in about:
             yield from _about(board, table, row)
+        yield "</details>"
     yield "</section>"
 
 
@@ -287,8 +288,8 @@ def _warnings(record: ResultRecord) -> Iterator[str]:
 def _numbers(record: ResultRecord) -> Iterator[str]:
     yield '<div class="scroll"><table><thead><tr><th scope="col">recipe</th><th scope="col" class="number">value</th>'
     yield '<th scope="col">95 % interval</th><th scope="col">signature</th></tr></thead><tbody>'
-    for name, metric in record.metrics.items():
-        yield f'<tr><th scope="row">{escape(name)}</th><td class="number">{escape(_number(metric))}</td>'
+    for metric in in_table_order(record):
+        yield f'<tr><th scope="row">{escape(metric.recipe)}</th><td class="number">{escape(_number(metric))}</td>'
         yield f"<td>{_interval(metric)}</td><td><code>{escape(metric.signature)}</code></td></tr>"
     yield "</tbody></table></div>"
 

@@ -11,23 +11,22 @@ function sortBy(heading) {
   for (const one of headings) {
     if (one.hasAttribute("aria-sort")) one.setAttribute("aria-sort", one === heading ? order : "none");
   }
-  const numeric = heading.dataset.kind === "number";
+  const kind = heading.dataset.kind;
   const sign = order === "ascending" ? 1 : -1;
   const body = table.querySelector("tbody.models");
   if (!body) return;
   const rows = [...body.rows];
   const cellOf = (row) => row.cells[column];
   // What is not ranked never stands among what is, whichever way the column is sorted.
-  const group = (row) => !numeric ? 0 : "rank" in cellOf(row).dataset ? 0 : "value" in cellOf(row).dataset ? 1 : 2;
+  const group = (row) => kind !== "number" ? 0 : "rank" in cellOf(row).dataset ? 0 : "value" in cellOf(row).dataset ? 1 : 2;
   const compared = (a, b) => {
     const [x, y] = [cellOf(a).dataset.value, cellOf(b).dataset.value];
     if (x === undefined || y === undefined) return 0;
-    if (numeric || !Number.isNaN(Number(x) - Number(y))) return sign * (Number(x) - Number(y));
-    return sign * x.localeCompare(y, "en");
+    return sign * (kind === "text" ? x.localeCompare(y, "en") : Number(x) - Number(y));
   };
   rows.sort((a, b) => group(a) - group(b) || compared(a, b));
   body.append(...rows);
-  if (numeric) showRanks(table, column);
+  if (kind === "number") showRanks(table, column);
 }
 
 function showRanks(table, column) {
@@ -53,8 +52,13 @@ function filter() {
 }
 
 function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") target.open = true;
+  let element = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!element || element.tagName !== "DETAILS") return;
+  const target = element;
+  for (; element; element = element.parentElement) {
+    if (element.tagName === "DETAILS") element.open = true;
+  }
+  target.scrollIntoView();
 }
 
 for (const button of document.querySelectorAll("table.board thead button")) {
@@ -62,6 +66,7 @@ for (const button of document.querySelectorAll("table.board thead button")) {
 }
 document.querySelector("form.filter").addEventListener("input", filter);
 document.querySelector("form.filter").addEventListener("submit", (event) => event.preventDefault());
+document.querySelector("form.filter").hidden = false;
 window.addEventListener("hashchange", openTarget);
 openTarget();
 filter();
