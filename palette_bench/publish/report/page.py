@@ -27,6 +27,7 @@ def report_page(material: Material, facts: Facts, layout: Layout, full: Sequence
         [
             _head(material),
             _warnings(record),
+            _contents(record),
             _scores(record),
             _items(facts, layout, full),
             _groups(facts.tables),
@@ -43,14 +44,17 @@ def _head(material: Material) -> str:
     record, scored = material.record, material.record.scored
     made_by = "" if record.origin is None else f", made by {escape(record.origin.title)}"
     samples = "" if record.samples == 1 else f", {record.samples} samples each"
-    sections = (("scores", "Scores"), ("items", "Items"), ("groups", "Groups"), ("provenance", "Provenance"))
-    links = " ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in sections)
     return (
         f"<header><h1>{escape(record.name)}</h1>"
         f'<p class="lead">{escape(material.task.title)} on {escape(scored.set_id)} version {scored.version}: '
-        f"{scored.count:,} items of {scored.size}×{scored.size}{samples}{made_by}</p>"
-        f'<nav class="contents" aria-label="Contents">{links}</nav></header>'
+        f"{scored.count:,} items of {scored.size}×{scored.size}{samples}{made_by}</p></header>"
     )
+
+
+def _contents(record: ResultRecord) -> str:
+    titles = ["Scores", "Items", "Groups", *(["Diversity"] if record.histogram is not None else []), "Provenance"]
+    links = " ".join(f'<a href="#{title.lower()}">{title}</a>' for title in titles)
+    return f'<nav class="contents" aria-label="Contents">{links}</nav>'
 
 
 def _warnings(record: ResultRecord) -> str:
