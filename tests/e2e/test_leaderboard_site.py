@@ -1,0 +1,205 @@
+"""Leaderboards from end to end: an entry from real predictions, its tiers, and the pages in a real browser."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palette_bench.common.errors import ExitCode
+from palette_bench.publish.leaderboard.build import built, write
+from palette_bench.publish.leaderboard.entry import Tier, Verification
+from tests.conftest import RunCommand
+from tests.e2e.browser import OpenPage, PageOf
+from tests.e2e.conftest import Quickstart
+from tests.publish.leaderboard.results import an_entry, rewrite
+
+HOSTILE = """<img src=x onerror="window.ran=1"><script>window.ran=2</script>"""
+
+
+def test_an_entry_from_predictions_rises_to_rerun(
+    quickstart: Quickstart, run: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALETTE_BENCH_HOME", str(quickstart.home))
+    monkeypatch.chdir(tmp_path)
+    preds = quickstart.predictions("biharmonic")
+    result = quickstart.out / "results" / "uncrop-classical-biharmonic"
+    submit = ("submit", result, "--name", "Biharmonic", "--training-data", "none", "--jobs", 1)
+    code, _, err = run(*submit, "--preds", quickstart.predictions("mirror"))
+    assert code == ExitCode.VERIFICATION
+    assert "these are not the predictions that were scored" in err
+    code, out, err = run(*submit, "--preds", preds)
+    assert code == 0, err
+    entry = Path(out.splitlines()[0])
+    content = json.loads((entry / "entry.json").read_text())
+    assert content["model"]["card"] == "classical-biharmonic"
+    shown = sorted((entry / "audit").iterdir())
+    assert len(shown) == 8
+    for path in shown:
+        true = np.asarray(Image.open(preds / f"scene-{int(path.stem):05d}.png"))
+        assert (np.asarray(Image.open(path)) == true).all()
+    assert run("leaderboard", "check", "--submitted", entry)[0] == 0
+
+    wrong = ("--rescore", quickstart.predictions("mirror"), "--grant", "--jobs", 1)
+    code, out, err = run("leaderboard", "check", entry, *wrong, "--json")
+    assert code == ExitCode.VERIFICATION
+    assert "other predictions" in {problem["kind"] for problem in json.loads(out)["problems"]}
+    code, _, err = run("leaderboard", "check", entry, "--rerun", "classical-mirror", "--work", "work")
+    assert code == ExitCode.VERIFICATION
+    assert "the card is not that of the entry" in err
+    assert json.loads((entry / "entry.json").read_text()) == content
+
+    code, out, err = run("leaderboard", "check", entry, "--rescore", preds, "--jobs", 1)
+    assert code == 0, err
+    assert "the numbers hold: rescored" in out
+    assert json.loads((entry / "entry.json").read_text())["tier"] == "scored"
+    for options, tier in (
+        (("--rescore", preds), "rescored"),
+        (("--rerun", "classical-biharmonic", "--work", preds), "rerun"),
+        (("--rescore", preds), "rerun"),
+    ):
+        assert run("leaderboard", "check", entry, *options, "--grant", "--jobs", 1)[0] == 0
+        assert json.loads((entry / "entry.json").read_text())["tier"] == tier
+    assert run("leaderboard", "check", entry)[0] == 0
+    code, _, err = run("leaderboard", "check", "--submitted", entry)
+    assert code == ExitCode.INPUT
+    assert "an author can claim 'scored' alone" in err
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with four made-up models, one of them verified, one with a name that would like to be a program."""
+    folder = tmp_path_factory.mktemp("pages")
+    root = folder / "leaderboards"
+    for seed, name in enumerate(("Alpha", "beta", HOSTILE)):
+        made = an_entry(root, name, seed, fid=(12.0, 9.0, 30.0)[seed])
+        if name == "beta":
+            found = Verification(tier=Tier.RESCORED, result_id="a" * 64, differences={"fid-scenes32": 0.0})
+            rewrite(made, lambda entry, found=found: replace(entry, verification=found))  # type: ignore[misc]
+    an_entry(root, "Other pixels", 3, fid=1.0, reference_data="f" * 64)
+    write(built(root, folder / "site"), folder / "site")
+    # Nothing of what the pages need may lie with the entries.
+    shutil.rmtree(root)
+    return folder / "site"
+
+
+def names(opened: OpenPage) -> list[str]:
+    rows = opened.page.locator("table[data-task=uncrop] tbody.models tr:visible th")
+    return [text.split("\n")[0][:12] for text in rows.all_inner_texts()]
+
+
+def ranks(opened: OpenPage) -> list[str]:
+    return opened.page.locator("table[data-task=uncrop] tbody.models tr:visible td.rank").all_inner_texts()
+
+
+def states(opened: OpenPage) -> list[str | None]:
+    heads = opened.page.locator("table[data-task=uncrop] th[aria-sort]").all()
+    return [head.get_attribute("aria-sort") for head in heads]
+
+
+def sort(opened: OpenPage, head: str) -> None:
+    opened.page.locator("table[data-task=uncrop] thead button", has_text=head).first.click()
+
+
+def test_tables_are_sorted_by_any_column(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html")
+    assert names(opened) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
+    assert ranks(opened) == ["1", "2", "3", ""]
+    assert states(opened) == ["none", "none", "ascending", "none", "none", "none"]
+    sort(opened, "FID")
+    # The other way round, and what is not ranked still stands below what is.
+    assert names(opened) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
+    assert ranks(opened) == ["3", "2", "1", ""]
+    assert states(opened)[2] == "descending"
+    sort(opened, "IS")
+    assert names(opened) == ["Other pixels", "<img src=x o", "beta", "Alpha"]
+    assert ranks(opened) == ["1", "2", "3", "4"]
+    assert states(opened) == ["none", "none", "none", "descending", "none", "none"]
+    sort(opened, "model")
+    assert names(opened) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
+    sort(opened, "tier")
+    assert names(opened)[0] == "beta"
+    assert opened.page.locator("tbody.references tr").count() == 1
+    assert opened.errors == []
+
+
+def test_the_keyboard_sorts_too(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html")
+    opened.page.locator("table[data-task=uncrop] thead button", has_text="PD").first.focus()
+    opened.page.keyboard.press("Enter")
+    assert states(opened)[5] == "ascending"
+    opened.page.keyboard.press("Space")
+    assert states(opened)[5] == "descending"
+    opened.page.keyboard.press("Shift+Tab")
+    opened.page.keyboard.press("Enter")
+    assert states(opened)[4] == "descending"
+
+
+def test_rows_are_found_by_tier_and_by_name(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html")
+    shown = opened.page.locator("#shown")
+    assert shown.inner_text() == "4 of 4 rows"
+    opened.page.get_by_label("scored (scored by its author)", exact=True).uncheck()
+    assert names(opened) == ["beta"]
+    assert shown.inner_text() == "1 of 4 rows"
+    opened.page.get_by_label("scored (scored by its author)", exact=True).check()
+    opened.page.get_by_label("Search").fill("ALP")
+    assert names(opened) == ["Alpha"]
+    opened.page.get_by_label("Search").fill("nobody")
+    assert names(opened) == []
+    opened.page.get_by_label("Search").press("Enter")
+    assert opened.page.url.endswith("scenes32.html")
+
+
+def test_a_name_is_shown_and_runs_nothing(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html")
+    row = opened.page.locator("table[data-task=uncrop] tbody.models th", has_text="onerror")
+    assert row.locator("a").first.inner_text() == HOSTILE
+    assert opened.page.evaluate("window.ran === undefined")
+    assert opened.page.locator("img[src=x]").count() == 0
+    assert opened.errors == []
+
+
+def test_what_is_known_of_a_row_opens_with_its_images(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html")
+    about = opened.page.locator("#uncrop-entry-alpha")
+    assert not about.locator("dl").is_visible()
+    opened.page.locator("table[data-task=uncrop] a", has_text="Alpha").click()
+    about.locator("dl").wait_for(state="visible")
+    assert "scenes32, train" in about.inner_text()
+    images = about.locator("img")
+    assert images.count() == 8
+    images.last.scroll_into_view_if_needed()
+    opened.page.wait_for_function(
+        "[...document.querySelectorAll('#uncrop-entry-alpha img')].every((i) => i.naturalWidth === 4)"
+    )
+    assert all(image.get_attribute("alt") for image in images.all())
+    assert opened.errors == []
+    assert opened.requests_outside(pages) == []
+    assert len(opened.requests) == 9
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_page_loads_from_disk_alone(pages: Path, page_of: PageOf, dark: bool) -> None:
+    for path in sorted(pages.glob("*.html")):
+        opened = page_of(path, dark=dark)
+        assert opened.errors == []
+        assert opened.requests == [path.as_uri()]
+    opened = page_of(pages / "index.html", dark=dark)
+    opened.page.get_by_role("link", name="scenes32").click()
+    assert opened.page.url == (pages / "scenes32.html").as_uri()
+    # Text must be told from its ground in both.
+    ink, paper = opened.page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert (ink, paper) == (
+        ("rgb(230, 232, 235)", "rgb(22, 24, 28)") if dark else ("rgb(28, 30, 33)", "rgb(255, 255, 255)")
+    )
+
+
+def test_a_narrow_screen_scrolls_tables_and_not_the_page(pages: Path, page_of: PageOf) -> None:
+    opened = page_of(pages / "scenes32.html", width=400)
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= 400")
