@@ -81,20 +81,26 @@ def _scores(record: ResultRecord) -> str:
             '<p class="quiet">Predictions are shown and scored with the known region of the reference put back; before '
             f"that they had changed it by {record.known_change:.3f} grey levels on average.</p>"
         )
-    legend = (
-        '<p class="quiet legend"><svg class="key" viewBox="0 0 26 12"><path class="range" d="M2 6H24"/>'
-        '<circle class="value" cx="13" cy="6" r="4"/></svg> this run, 95&#8239;% interval'
-        ' <svg class="key" viewBox="0 0 12 12"><path class="ideal" d="M6 1L11 6L6 11L1 6Z"/></svg> untouched references'
-    )
+    legend = [
+        (
+            '<path class="range" d="M2 6H24"/><circle class="value" cx="13" cy="6" r="4"/>',
+            26,
+            "this run, 95&#8239;% interval",
+        ),
+        ('<path class="ideal" d="M6 1L11 6L6 11L1 6Z"/>', 12, "untouched references"),
+    ]
     if rows:
-        legend += (
-            ' <svg class="key" viewBox="0 0 12 12"><path class="published" d="M6 1V11"/></svg> published'
-            ' <svg class="key" viewBox="0 0 12 12"><path class="published marked" d="M6 1V11"/></svg> published, with a'
-            " mark in the table"
-        )
+        legend += [
+            ('<path class="published" d="M6 1V11"/>', 12, "published"),
+            ('<path class="published marked" d="M6 1V11"/>', 12, "published, with a mark in the table"),
+        ]
+    keys = "".join(
+        f'<span><svg class="key" viewBox="0 0 {width} 12" aria-hidden="true">{drawn}</svg> {text}</span>'
+        for drawn, width, text in legend
+    )
     return (
         f'<section id="scores"><h2>Scores</h2>{_score_table(table)}{known}'
-        f'{legend}</p><div class="bars">{bars}</div></section>'
+        f'<p class="quiet legend">{keys}</p><div class="bars">{bars}</div></section>'
     )
 
 

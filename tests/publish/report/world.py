@@ -80,10 +80,22 @@ def make_world(
                 path = preds / (f"{item.id}.png" if samples == 1 else f"{item.id}/{sample}.png")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(draw(opened.reference(item), item.index, sample)).save(path)
-        record, items = _scored(opened, task, preds, change)
+        record = record_of(opened, task, preds, folder / "result", change)
         _keep_logits(opened)
-    save(record, items, folder / "result")
     return World(folder / "home", opened, preds, folder / "result", record)
+
+
+def record_of(
+    opened: FrozenSet,
+    task: str,
+    preds: Path,
+    result: Path,
+    change: Callable[[ResultRecord], ResultRecord] = lambda record: record,
+) -> ResultRecord:
+    """Write a record of these predictions, with made-up numbers, and its items."""
+    record, items = _scored(opened, task, preds, change)
+    save(record, items, result)
+    return record
 
 
 def wrong(count: int) -> list[int]:

@@ -1,0 +1,119 @@
+"""How soon a report of 10,000 items is seen, and how large it is for photographs.
+
+``python -m benchmarks.report_page``: the first paint of a page of 10,000 made-up items opened from disk, by the
+browser's own paint entries, and the time until a sorted list is drawn.
+
+``python -m benchmarks.report_page SOURCE``: besides, a folder of photographs becomes a set of 256 pixels, a report of
+it is made, and from what its sheets weigh follows what 10,000 such images weigh.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palette_bench.common.home import HOME_VARIABLE
+from palette_bench.common.progress import Silent
+from palette_bench.common.workers import default_jobs
+from palette_bench.prepare.build import build
+from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.prepare.images import ImageU8
+from palette_bench.prepare.plan import Choices, make_plan
+from palette_bench.publish.report.build import make_report
+from palette_bench.publish.report.pictures import PAGE_BYTES_AN_ITEM, plan_layout
+from tests.e2e.browser import ARGUMENTS, PROGRAMS
+from tests.e2e.test_report_page import write_synthetic
+from tests.publish.report.world import record_of
+
+ITEMS = 10_000
+PAINT = "performance.getEntriesByType('paint').map(entry => [entry.name, entry.startTime])"
+SORTED = """() => {
+  const begun = performance.now();
+  document.querySelector('[data-view=worst]').click();
+  document.body.offsetHeight;
+  return performance.now() - begun;
+}"""
+
+
+def first_paint(page: Path, rounds: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, PROGRAMS)))
+    painted: list[float] = []
+    loaded: list[float] = []
+    sorting: list[float] = []
+    with sync_playwright() as playwright:
+        for _ in range(rounds):
+            # A new browser each time: nothing of the page is in any cache of its own.
+            browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+            opened = browser.new_page(viewport={"width": 1280, "height": 900})
+            opened.goto(page.resolve().as_uri())
+            opened.wait_for_timeout(500)
+            painted.append(dict(opened.evaluate(PAINT))["first-contentful-paint"])
+            loaded.append(opened.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+            sorting.append(opened.evaluate(SORTED))
+            browser.close()
+    for name, values in (("first paint", painted), ("loaded", loaded), ("sorted anew", sorting)):
+        print(f"  {name}: median {statistics.median(values):.0f} ms, {min(values):.0f} to {max(values):.0f}")
+
+
+def blurred(reference: ImageU8, item: int, sample: int) -> ImageU8:
+    """A prediction as large in a file as a good one: the photograph, moved by a pixel."""
+    return np.roll(reference, 1 + sample, axis=1)
+
+
+def folder_size(source: Path, task_name: str, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(folder / "home"))
+        plan = make_plan("folder", Choices(source=source, name="photographs", size=256), progress=Silent())
+        built = build(plan, jobs=default_jobs(), replace=False, progress=Silent())
+        opened = FrozenSet(built.folder)
+        for item in opened.items:
+            path = folder / "preds" / f"{item.id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(blurred(opened.reference(item), item.index, 0)).save(path, compress_level=1)
+        record_of(opened, task_name, folder / "preds", folder / "result")
+        begun = time.perf_counter()
+        made = make_report(
+            folder / "result", folder / "preds", None, samples_shown=4, jobs=default_jobs(), progress=Silent()
+        )
+        seconds = time.perf_counter() - begun
+    sheets = sum(path.stat().st_size for path in (made.folder / "sheets").iterdir()) / made.items
+    full = sum(path.stat().st_size for path in (made.folder / "full").iterdir()) / max(made.full, 1)
+    layout = plan_layout(made.items, opened.size, 1)
+    print(
+        f"{task_name}, {made.items} photographs of {opened.size} pixels: {made.bytes / 1e6:.1f} MB in {seconds:.0f} s"
+    )
+    print(f"  sheets {sheets / 1e3:.2f} KB an item ({layout.tile} pixels), full images {full / 1e3:.0f} KB an item")
+    page = made.page.stat().st_size / made.items
+    print(f"  page {page:.0f} bytes an item; the plan assumes {PAGE_BYTES_AN_ITEM}")
+    many = (sheets + max(page, PAGE_BYTES_AN_ITEM)) * ITEMS / 1e6
+    print(f"  {ITEMS:,} items: {many:.0f} MB without full images, which fill the folder up to 140 MB")
+    first_paint(made.page, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", nargs="?", type=Path, help="folder of photographs")
+    parser.add_argument("--task", default="colorize")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if options.source is not None:
+            folder_size(options.source, options.task, folder)
+        (folder / "synthetic").mkdir()
+        write_synthetic(folder / "synthetic", ITEMS, 32)
+        page = folder / "synthetic" / "index.html"
+        print(f"{ITEMS:,} made-up items, a page of {page.stat().st_size / 1e6:.1f} MB")
+        first_paint(page, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
