@@ -10,7 +10,7 @@ from palette_bench.cli.options import ANY_PATH, as_json, jobs
 
 if TYPE_CHECKING:
     from palette_bench.publish.leaderboard.check import CheckedEntry, CheckedTree
-    from palette_bench.publish.leaderboard.entry import Verification
+    from palette_bench.publish.leaderboard.verify import Verified
 
 FOLDER = Path("leaderboards")
 
@@ -32,13 +32,12 @@ Examples:
   palette-bench leaderboard check
   palette-bench leaderboard check --submitted leaderboards/scenes32/entries/uncrop/my-model
   palette-bench leaderboard check ENTRY --rescore predictions/ --grant
-  palette-bench leaderboard check ENTRY --rerun their/card.toml --work predictions/ --grant"""
+  palette-bench leaderboard check ENTRY --rerun their/card.toml --grant"""
 )
 @click.argument("paths", nargs=-1, type=ANY_PATH, metavar="[PATH]...")
 @click.option("--submitted", is_flag=True, help="The entries come from their authors: no tier above scored.")
 @click.option("--rescore", type=ANY_PATH, metavar="PREDS", help="Score the author's predictions again, and compare.")
 @click.option("--rerun", metavar="CARD", help="Run the model of a card again, score what it makes, and compare.")
-@click.option("--work", type=ANY_PATH, help="Where --rerun keeps the predictions.")
 @click.option("--grant", is_flag=True, help="Write the tier into the entry when the numbers hold.")
 @click.option("--device", default="cpu", show_default=True, help="What --rescore and --rerun score on.")
 @jobs
@@ -49,7 +48,6 @@ def check(
     submitted: bool,
     rescore: Path | None,
     rerun: str | None,
-    work: Path | None,
     grant: bool,
     device: str,
     jobs: int | None,
@@ -64,8 +62,8 @@ def check(
     from palette_bench.publish.leaderboard.check import check_tree
 
     if rescore is None and rerun is None:
-        if grant or work is not None:
-            raise UsageError("nothing is verified", expected="--rescore or --rerun with --grant and --work")
+        if grant:
+            raise UsageError("nothing was verified", expected="--grant with --rescore or --rerun")
         tree = check_tree(paths or (FOLDER,), submitted=submitted)
         tree.demand(paths or (FOLDER,))
         if as_json:
@@ -73,29 +71,31 @@ def check(
         else:
             _print_tree(tree)
         return
-    if len(paths) != 1 or (rescore is None) == (rerun is None) or (rerun is None) != (work is None):
+    if len(paths) != 1 or (rescore is None) == (rerun is None):
         raise UsageError(
             "one entry is verified at a time, in one way",
-            expected="PATH --rescore PREDS, or PATH --rerun CARD --work DIR",
+            expected="PATH --rescore PREDS, or PATH --rerun CARD",
         )
     from palette_bench.common.workers import default_jobs
     from palette_bench.publish.leaderboard.verify import Source, verify
 
-    source = Source(preds=rescore or work or Path(), model=rerun, jobs=jobs or default_jobs(), device=device)
-    verification = verify(paths[0], source, grant=grant, progress=console.progress())
+    source = Source(preds=rescore, model=rerun, jobs=jobs or default_jobs(), device=device)
+    found = verify(paths[0], source, grant=grant, progress=console.progress())
     if as_json:
-        console.print_json(verification.as_json())
-        return
-    _print_verification(verification, grant=grant)
+        console.print_json({"verification": found.verification.as_json(), "tier": found.tier.value})
+    else:
+        _print_verified(found)
 
 
-def _print_verification(verification: "Verification", *, grant: bool) -> None:
-    click.echo(f"the numbers hold: {verification.tier.value}{', granted' if grant else ''}")
+def _print_verified(found: "Verified") -> None:
+    verification = found.verification
+    click.echo(f"the numbers hold: {verification.tier.value}")
     click.echo(f"  result_id {verification.result_id}")
     for name, difference in verification.differences.items():
         click.echo(f"  {name}: differs by {difference:+.3g}")
-    if not grant:
-        click.echo("  --grant writes the tier into the entry")
+    click.echo(f"  the entry's tier is {found.tier.value}")
+    if found.tier.rank < verification.tier.rank:
+        click.echo("  --grant writes the new one into the entry")
 
 
 def _tree_json(tree: "CheckedTree") -> dict[str, object]:

@@ -70,8 +70,8 @@ def test_check_of_nothing(run: RunCommand, tmp_path: Path, monkeypatch: pytest.M
     [
         ("--grant",),
         ("--rescore", "a"),
-        ("ENTRY", "--rescore", "a", "--rerun", "b", "--work", "c"),
-        ("ENTRY", "--rerun", "b"),
+        ("ENTRY", "--rescore", "a", "--rerun", "b"),
+        ("--rerun", "b"),
         ("ENTRY", "ENTRY", "--rescore", "a"),
     ],
 )
@@ -80,7 +80,7 @@ def test_verifying_takes_one_entry_and_one_way(run: RunCommand, entry: Path, opt
 
 
 def test_rerun_needs_a_record_that_names_its_model(run: RunCommand, entry: Path) -> None:
-    code, _, err = run("leaderboard", "check", entry, "--rerun", "classical-mirror", "--work", "work")
+    code, _, err = run("leaderboard", "check", entry, "--rerun", "classical-mirror")
     assert code == ExitCode.INPUT
     assert "does not say what made its predictions" in err
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_json
+from palette_bench.common.home import home
 from palette_bench.common.progress import Progress
 from palette_bench.predict.card import find_card
 from palette_bench.publish import rows
@@ -16,12 +17,14 @@ from palette_bench.score.recipes import named
 from palette_bench.score.record import MetricValue, ResultRecord
 from palette_bench.score.scoring import EVAL_SET, Options
 
+RERUNS_FOLDER = "reruns"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What is scored again: predictions, or with ``model`` (a card) the folder that its predictions go into."""
+    """What is scored again: either the author's predictions, or those that the model of a card makes here."""
 
-    preds: Path
+    preds: Path | None = None
     model: str | None = None
     jobs: int = 1
     device: str = "cpu"
@@ -32,7 +35,15 @@ class Source:
         return Tier.RESCORED if self.model is None else Tier.RERUN
 
 
-def verify(folder: Path, source: Source, *, grant: bool, progress: Progress) -> Verification:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found, and the entry's tier afterwards."""
+
+    verification: Verification
+    tier: Tier
+
+
+def verify(folder: Path, source: Source, *, grant: bool, progress: Progress) -> Verified:
     """Make an entry's numbers again and compare; ``grant`` writes the new tier into the entry.
 
     From predictions the result_id must be the same, and every number equal to half a unit of its last printed digit.
@@ -57,10 +68,22 @@ def verify(folder: Path, source: Source, *, grant: bool, progress: Progress) -> 
             problems=problems,
             next_step="compare result.json with the new record: set, software, predictions",
         )
-    if grant and verification.tier.rank > entry.tier.rank:
-        raised = replace(entry, verification=verification)
-        write_json(folder / ENTRY_FILE, raised.sealed())
-    return verification
+    if not grant or verification.tier.rank <= entry.tier.rank:
+        return Verified(verification, entry.tier)
+    write_json(folder / ENTRY_FILE, replace(entry, verification=verification).sealed())
+    return Verified(verification, verification.tier)
+
+
+def rerun_folder(record: ResultRecord) -> Path:
+    """Where the predictions of a rerun are kept, and found again when it was interrupted.
+
+    Nobody else writes there: a folder that came with an entry would pass for one that the model made here.
+    """
+    if record.origin is None:
+        raise ValueError("the record does not say what made its predictions")
+    scored, origin = record.scored, record.origin
+    name = f"{origin.fingerprint[:16]}-{record.samples}-{origin.seed or 0}"
+    return home() / RERUNS_FOLDER / scored.set_id / scored.task / name
 
 
 def _check_card(model: str, record: ResultRecord, folder: Path) -> None:
@@ -87,7 +110,7 @@ def _row(record: ResultRecord, source: Source) -> rows.Row:
         task=record.scored.task,
         model=source.model,
         name=record.name,
-        preds=source.preds,
+        preds=rerun_folder(record) if source.preds is None else source.preds,
         samples=record.samples,
         seed=0 if record.origin is None else record.origin.seed or 0,
         scored=Options(
