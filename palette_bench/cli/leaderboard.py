@@ -124,7 +124,8 @@ def _print_tree(tree: "CheckedTree") -> None:
         _print_entry(one)
     if tree.records:
         click.echo(f"{len(tree.records)} records of the project's own models are whole and of known sets and recipes")
-    click.echo(f"{len(tree.entries)} entries are what they say")
+    if tree.entries:
+        click.echo(f"{len(tree.entries)} entries are what they say")
 
 
 def _print_entry(one: "CheckedEntry") -> None:

@@ -109,3 +109,26 @@ def test_a_card_declares_what_is_not_said(run: RunCommand, result: Path, tmp_pat
     assert model["card"] == "palette-scenes32-inpaint"
     assert "Saharia" in model["citation"]
     assert run("submit", result, "--card", "nobody", "--name", "B")[0] == ExitCode.USAGE
+
+
+def test_an_attempt_that_fails_leaves_nothing(
+    run: RunCommand, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fail)
+        code, _, err = run("submit", result, "--name", "My model", *TRAINED)
+    assert code == ExitCode.INPUT
+    assert "the disk is full" in err
+    assert not (tmp_path / "leaderboards").exists()
+
+
+def test_what_a_killed_process_left_is_no_entry(run: RunCommand, result: Path, tmp_path: Path) -> None:
+    assert run("submit", result, "--name", "My model", *TRAINED)[0] == 0
+    shutil.copytree(
+        tmp_path / "leaderboards/scenes32/entries/uncrop/my-model", tmp_path / "leaderboards/.submitting-0a/my-model"
+    )
+    assert run("leaderboard", "check")[0] == 0
+    assert run("submit", result, "--name", "My model", *TRAINED, "--out", "other")[0] == 0

@@ -32,11 +32,15 @@ from palette_bench.publish.leaderboard.entry import (
     unpacked,
 )
 from palette_bench.publish.leaderboard.evidence import Follows, follows
-from palette_bench.score.recipes import RECIPES, Direction, Metric, for_protocol
-from palette_bench.score.record import RECORD_FILE, ResultRecord
+from palette_bench.score.backbones.base import canonical_fingerprint, spec_named
+from palette_bench.score.recipes import LPIPS, PIXELS, RECIPES, Direction, Metric, Recipe, Reference, for_protocol
+from palette_bench.score.record import RECORD_FILE, MetricValue, ResultRecord, signature
 from palette_bench.score.record_file import Items, RecordFile, parse_items, read_record
+from palette_bench.score.scoring import EVAL_SET
 
 RECORDS_FOLDER = "records"
+WAITING = ".submitting-"
+"""How the folder begins in which `submit` makes an entry; one that was left by a killed process is no entry."""
 NEXT = "correct what is listed, or make the entry again with palette-bench submit; docs/submitting.md"
 MOST_FILES = 64
 
@@ -161,6 +165,7 @@ def entry_folders(path: Path) -> list[Path]:
     # Links are not followed: what they lead to is not part of the tree.
     for folder, inner, files in os.walk(path):
         here = Path(folder)
+        inner[:] = [name for name in inner if not name.startswith(WAITING)]
         if here.parent.parent.name == ENTRIES_FOLDER or ENTRY_FILE in files:
             found.add(here)
             inner.clear()
@@ -351,6 +356,7 @@ def unknown_parts(record: ResultRecord) -> Iterator[str]:
         shown = (metric.title, metric.unit, metric.lower_is_better, metric.headline)
         if shown != (recipe.title, recipe.unit, recipe.direction is Direction.LOWER, recipe.headline):
             yield f"{name}: title, unit, direction or headline are not the recipe's"
+        yield from _unlike_signature(record, metric, recipe)
         if metric.low is not None and metric.high is not None and not metric.low <= metric.value <= metric.high:
             yield f"{name}: its value lies outside of its interval"
         if recipe.metric is Metric.PERCEPTUAL and metric.value == 0.0 and not of_references(record):
@@ -358,6 +364,35 @@ def unknown_parts(record: ResultRecord) -> Iterator[str]:
     missing = [recipe.name for recipe in usual if recipe.headline and recipe.name not in record.metrics]
     if missing:
         yield f"the record lacks {', '.join(missing)}: a leaderboard needs every headline number"
+
+
+def _unlike_signature(record: ResultRecord, metric: MetricValue, recipe: Recipe) -> Iterator[str]:
+    """Network, weights and signature, which people read, against the fingerprint, which decides."""
+    if metric.backbone != recipe.backbone:
+        yield f"{recipe.name}: network {metric.backbone}, which is {recipe.backbone}"
+        return
+    weights = "" if recipe.backbone == PIXELS else metric.weights_sha256
+    known = recipe.backbone in (PIXELS, LPIPS) or (
+        spec_named(recipe.backbone).fingerprint(weights) == canonical_fingerprint(recipe.backbone)
+    )
+    if weights != metric.weights_sha256 or (metric.canonical and not known):
+        yield f"{recipe.name}: weights {metric.weights_sha256 or 'none'} are not the published ones"
+    reference = None
+    if recipe.parameters.get("reference") == Reference.REFERENCE_SET.value:
+        reference = None if record.reference is None else record.reference.name
+    elif "reference" in recipe.parameters:
+        reference = EVAL_SET
+    expected = signature(
+        recipe=recipe.name,
+        scored=record.scored,
+        reference=reference,
+        backbone=metric.backbone,
+        weights_sha256=metric.weights_sha256,
+        canonical=metric.canonical,
+    )
+    # Which version of the program scored it, the record alone can say.
+    if metric.signature.rpartition("|v:")[0] != expected.rpartition("|v:")[0]:
+        yield f"{recipe.name}: signature {metric.signature!r}, and the record makes {expected!r}"
 
 
 def _check_items(found: CheckedEntry, of_file: RecordFile, data: bytes) -> None:

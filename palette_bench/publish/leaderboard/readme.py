@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from palette_bench.publish import markdown, miniature
-from palette_bench.publish.leaderboard.board import Board, Cell, TaskTable
+from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, TaskTable
+from palette_bench.publish.leaderboard.entry import Tier
 from palette_bench.publish.leaderboard.site import MEANING
 from palette_bench.publish.ranking import Place
 from palette_bench.score.recipes import Direction
@@ -58,10 +59,18 @@ def _tables(board: Board) -> Iterator[str]:
             name = markdown.escape(row.name)
             cells = ["" if rank is None else str(rank), f"*{name}*" if row.reference else name]
             cells[1] += _marks(row.marks)
-            cells.append("" if row.tier is None else row.tier.value)
+            cells.append(_tier(row))
             yield markdown.line([*cells, *(_cell(cell) for cell in row.cells)])
         yield ""
         yield from _notes(table)
+
+
+def _tier(row: BoardRow) -> str:
+    if row.tier is None:
+        return ""
+    if row.tier is Tier.PUBLISHED and row.details is not None:
+        return f"{row.tier.value}: {markdown.escape(row.details.source)}"
+    return row.tier.value
 
 
 def _cell(cell: Cell) -> str:

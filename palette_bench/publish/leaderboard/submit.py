@@ -14,7 +14,7 @@ from palette_bench.common.progress import Progress
 from palette_bench.predict.card import Card, find_card
 from palette_bench.prepare.frozen import open_set
 from palette_bench.prepare.pngs import encode_png
-from palette_bench.publish.leaderboard.check import check_new
+from palette_bench.publish.leaderboard.check import WAITING, check_new
 from palette_bench.publish.leaderboard.entry import (
     ENTRIES_FOLDER,
     ENTRY_FILE,
@@ -189,7 +189,7 @@ def _place(folder: Path, entry: Entry, contents: Mapping[str, bytes], out: Path)
             expected="a new name: no entry is ever overwritten",
             next_step="choose another --name, or remove the folder if it is an attempt of your own",
         )
-    waiting = folder.parent / f".{folder.name}.{secrets.token_hex(6)}.tmp" / folder.name
+    waiting = out / f"{WAITING}{secrets.token_hex(6)}" / folder.name
     try:
         for name, data in contents.items():
             path = waiting / name
@@ -197,6 +197,7 @@ def _place(folder: Path, entry: Entry, contents: Mapping[str, bytes], out: Path)
             path.write_bytes(data)
         write_json(waiting / ENTRY_FILE, entry.sealed())
         check_new(waiting, out).demand([folder])
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             waiting.rename(folder)
         except OSError as error:
@@ -209,5 +210,5 @@ def _place(folder: Path, entry: Entry, contents: Mapping[str, bytes], out: Path)
         shutil.rmtree(waiting.parent, ignore_errors=True)
         # Folders that only this attempt made do not stay; those with something in them do.
         with contextlib.suppress(OSError):
-            for parent in list(folder.parents)[:3]:
+            for parent in list(folder.parents)[:4]:
                 parent.rmdir()

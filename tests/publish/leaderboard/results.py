@@ -26,8 +26,9 @@ from palette_bench.publish.leaderboard.entry import (
     unpacked,
 )
 from palette_bench.publish.leaderboard.submit import Declared, submit
+from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256
 from palette_bench.score.metrics.estimate import QUANTILE, Estimate, from_influence, of_mean, of_share
-from palette_bench.score.recipes import RECIPES, Direction
+from palette_bench.score.recipes import PIXELS, RECIPES, Direction
 from palette_bench.score.record import (
     RECORD_FILE,
     MetricValue,
@@ -35,6 +36,7 @@ from palette_bench.score.record import (
     ScoredReference,
     ScoredSet,
     save,
+    signature,
 )
 
 SET, TASK = "scenes32", "uncrop"
@@ -120,7 +122,9 @@ def a_result(
         samples=1,
         lossy=0,
         known_change=float(change.mean()),
-        metrics={name: _metric(name, estimate, references[name], reference) for name, estimate in estimates.items()},
+        metrics={
+            name: _metric(name, estimate, references[name], reference, scored) for name, estimate in estimates.items()
+        },
         refused={},
         warnings=(),
         incomparable=(),
@@ -130,9 +134,10 @@ def a_result(
     return record
 
 
-def _metric(name: str, estimate: Estimate, ideal: float, reference: ScoredReference) -> MetricValue:
+def _metric(name: str, estimate: Estimate, ideal: float, reference: ScoredReference, scored: ScoredSet) -> MetricValue:
     recipe = RECIPES[name]
     own = recipe.published_fingerprint
+    weights = "" if recipe.backbone == PIXELS else WEIGHTS_SHA256
     if "reference" in recipe.parameters:
         own = fingerprint([own, reference.fingerprint, reference.data_digest])
     return MetricValue(
@@ -148,9 +153,16 @@ def _metric(name: str, estimate: Estimate, ideal: float, reference: ScoredRefere
         reference_value=ideal,
         fingerprint=own,
         backbone=recipe.backbone,
-        weights_sha256="",
+        weights_sha256=weights,
         canonical=True,
-        signature=f"{name}|set:scenes32@1",
+        signature=signature(
+            recipe=name,
+            scored=scored,
+            reference="reference" if "reference" in recipe.parameters else None,
+            backbone=recipe.backbone,
+            weights_sha256=weights,
+            canonical=True,
+        ),
     )
 
 

@@ -149,6 +149,14 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         "are not the published ones",
     ),
     "bfloat16": (lambda c: metric_of(c, "pd-scenes32").update(precision="bfloat16"), "ran in bfloat16"),
+    "a signature": (
+        lambda c: metric_of(c, "fid-scenes32").update(
+            signature="fid-inception2015-tf1|set:imagenet-ctest10k@1|v:0.1.0"
+        ),
+        "fid-scenes32: signature",
+    ),
+    "a network": (lambda c: metric_of(c, "pd-scenes32").update(backbone="inception2015"), "network inception2015"),
+    "weights": (lambda c: metric_of(c, "pd-scenes32").update(weights_sha256="a" * 64), "weights aaaa"),
     "a direction": (lambda c: metric_of(c, "ca-scenes32").update(direction="lower"), "direction or headline"),
     "a set": (lambda c: c["set"].update(fingerprint="a" * 64), "another definition of the set"),
     "a version": (lambda c: c["set"].update(version=7), "version 7 of the set"),
