@@ -118,6 +118,9 @@ def test_tables_are_sorted_by_any_column(pages: Path, page_of: PageOf) -> None:
     assert names(opened) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
     assert ranks(opened) == ["3", "2", "1", ""]
     assert states(opened)[2] == "descending"
+    sort(opened, "FID")
+    # Its FID is the lowest of all.
+    assert names(opened) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
     sort(opened, "IS")
     assert names(opened) == ["Other pixels", "<img src=x o", "beta", "Alpha"]
     assert ranks(opened) == ["1", "2", "3", "4"]
