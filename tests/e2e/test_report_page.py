@@ -349,7 +349,7 @@ def test_ten_thousand_items(tmp_path: Path, page_of: PageOf) -> None:
     assert opened.requests_outside(tmp_path) == []
 
 
-def write_synthetic(folder: Path, count: int, tile: int) -> None:
+def write_synthetic(folder: Path, count: int, tile: int, *, more_columns: int = 0) -> None:
     """A report of made-up items: item i has PD -((i - 7) % 13), class i % 10, and one colour."""
     layout = Layout(count, tile, tile, 1, exact=True)
     (folder / "sheets").mkdir()
@@ -360,7 +360,8 @@ def write_synthetic(folder: Path, count: int, tile: int) -> None:
         Image.fromarray(image).save(folder / layout.sheet_name(sheet))
     index = np.arange(count)
     distance = -((index - 7) % 13).astype(np.float64)
-    columns = (ItemColumn("pd-scenes32", "PD", 2, distance), ItemColumn("psnr", "PSNR", 2, index / 7.0))
+    more = [ItemColumn(f"x{n}", f"x {n}", 4, np.sin(index + n) * 100) for n in range(more_columns)]
+    columns = (ItemColumn("pd-scenes32", "PD", 2, distance), ItemColumn("psnr", "PSNR", 2, index / 7.0), *more)
     none = Classes(tuple("abcdefghij"), index % 10, {}, None, None, None, None, "")
     views = (
         View("all", "All items", "", "", descending=False, flips=False),

@@ -33,6 +33,7 @@ IntArray = NDArray[np.int64]
 
 LISTED = 24
 """How many items of each list of extremes have their full images first."""
+_NOT_KEPT = "what the scoring network makes of the references is not kept here"
 _NO_COLUMNS = ("label", "top1", "correct")
 _TITLES = {
     "known_region_change": ("change of the known region", 3),
@@ -230,13 +231,13 @@ def _reference_logits(opened: FrozenSet, metric: MetricValue, *, jobs: int, prog
     if found.all():
         return values[recipe.output]
     if metric.precision != FLOAT32:
-        return f"its features are not kept here, and it ran in {metric.precision}"
+        return f"{_NOT_KEPT}, and it ran in {metric.precision}"
     try:
         backbone = load(recipe.backbone, allow_other_weights=not metric.canonical)
     except PaletteBenchError as error:
-        return f"its features are not kept here, and {error.what}"
+        return f"{_NOT_KEPT}, and {error.what}"
     if backbone.fingerprint != network.fingerprint:
-        return "its features are not kept here, and the weights here are other ones"
+        return f"{_NOT_KEPT}, and the weights here are other ones"
     loaders = [PixelItem(item.reference_digest, _Reference(opened, item)) for item in opened.items]
     outputs = extract(loaders, [backbone], store, batch_size=None, workers=jobs, decode_processes=0, progress=progress)
     return outputs[backbone.name][recipe.output]

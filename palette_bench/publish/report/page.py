@@ -85,7 +85,7 @@ def _scores(record: ResultRecord) -> str:
         (
             '<path class="range" d="M2 6H24"/><circle class="value" cx="13" cy="6" r="4"/>',
             26,
-            "this run, 95&#8239;% interval",
+            "this run, 95 % interval",
         ),
         ('<path class="ideal" d="M6 1L11 6L6 11L1 6Z"/>', 12, "untouched references"),
     ]
@@ -210,7 +210,7 @@ def _bar(metric: MetricValue, ticks: Sequence[_Tick]) -> str:
     text = number_text(metric.value, metric.standard_error, recipe.digits) + unit
     interval = "no interval"
     if metric.low is not None and metric.high is not None:
-        interval = f"95&#8239;%: {metric.low:.{recipe.digits}f} to {metric.high:.{recipe.digits}f}"
+        interval = f"95 %: {metric.low:.{recipe.digits}f} to {metric.high:.{recipe.digits}f}"
     better = "lower is better" if metric.lower_is_better else "higher is better"
     return (
         f'<figure class="bar"><figcaption><strong>{escape(metric.title)}</strong> <span class="score">{text}</span><br>'

@@ -51,7 +51,7 @@ def test_without_the_references_features_nothing_is_called_a_flip(
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
     _, facts = facts_of(world)
     assert facts.classes.flips is None
-    assert "features are not kept here" in facts.classes.unknown
+    assert "is not kept here" in facts.classes.unknown
     assert "flips" not in [view.key for view in facts.views]
     # What the record itself says stays.
     assert facts.classes.right is not None

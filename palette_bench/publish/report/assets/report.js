@@ -283,13 +283,14 @@
     place();
   }
 
-  // As large as fits; small images by a whole factor, so that all their pixels are of one size.
+  // As large as fits by a whole factor, so that all pixels are of one size; on a narrow screen large images fill it.
   function fit() {
     const narrow = innerWidth <= 832;
     const room = narrow ? element("item").clientWidth - 24 : Math.min(innerHeight - 250, innerWidth * 0.55, 768);
     const edge = Math.max(room, 160);
     const whole = Math.floor(edge / layout.size) * layout.size;
-    element("item").style.setProperty("--edge", `${layout.size <= 96 && whole ? whole : Math.floor(edge)}px`);
+    const filled = whole === 0 || (narrow && layout.size > 96);
+    element("item").style.setProperty("--edge", `${filled ? Math.floor(edge) : whole}px`);
     place();
   }
 
