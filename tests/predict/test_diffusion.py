@@ -15,11 +15,13 @@ from palette_bench.predict.models.diffusion import (
     GammaDistribution,
     KnownRegion,
     LossNorm,
+    LossTarget,
     MaskNorm,
     gamma_of,
     gamma_quartile,
     loss_of,
     noisy_image,
+    weight_of,
 )
 from palette_bench.predict.models.schedules import (
     INFERENCE,
@@ -261,3 +263,20 @@ def test_gradients_of_the_loss_are_those_of_its_power_and_none_leave_the_hole(
     hidden = (hole > 0).expand_as(target)
     assert (gradient[~hidden] == 0).all()
     assert (gradient[hidden] != 0).all()
+
+
+@pytest.mark.parametrize("norm", list(LossNorm))
+def test_the_loss_in_velocity_is_that_of_the_velocity(norm: LossNorm) -> None:
+    draw = torch.Generator().manual_seed(3)
+    image, noise, wrong = (torch.randn(4, 3, 8, 8, generator=draw) for _ in range(3))
+    gamma, hole = torch.tensor([0.999, 0.5, 0.01, 1e-4]), torch.ones(4, 1, 8, 8)
+    g = gamma[:, None, None, None]
+    noisy = noisy_image(image, noise, gamma, hole, KnownRegion.CLEAN)
+    # What a network that is off by `wrong` in the velocity says of the noise.
+    velocity = g.sqrt() * noise - (1 - g).sqrt() * image
+    said = g.sqrt() * (velocity + wrong) + (1 - g).sqrt() * noisy
+    of_velocity = loss_of(velocity + wrong, velocity, hole, norm, MaskNorm.IMAGE)
+    of_noise = loss_of(said, noise, hole, norm, MaskNorm.IMAGE)
+    torch.testing.assert_close(of_noise * weight_of(gamma, LossTarget.VELOCITY, norm), of_velocity, rtol=2e-4, atol=0.0)
+    assert not torch.allclose(of_noise, of_velocity, rtol=0.1)
+    assert torch.equal(weight_of(gamma, LossTarget.NOISE, norm), torch.ones(4))

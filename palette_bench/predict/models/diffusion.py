@@ -33,6 +33,16 @@ class LossNorm(StrEnum):
     L2 = "l2"
 
 
+class LossTarget(StrEnum):
+    """What the difference is measured in."""
+
+    NOISE = "noise"
+    """The noise, as the paper does. An error of the image counts by gamma / (1 - gamma), next to nothing where there is
+    much noise. The default."""
+    VELOCITY = "velocity"
+    """sqrt(gamma) noise - sqrt(1 - gamma) image (Salimans and Ho, 2022): all noise levels count."""
+
+
 class MaskNorm(StrEnum):
     """What the sum of the loss over the hole is divided by (A7)."""
 
@@ -56,6 +66,7 @@ class DiffusionConfig:
     """The choices of training."""
 
     loss: LossNorm = LossNorm.L2
+    loss_target: LossTarget = LossTarget.NOISE
     gamma_distribution: GammaDistribution = GammaDistribution.PIECEWISE
     stratified: bool = False
     """Whether the t of a global batch are spread evenly (k-diffusion) and not drawn one by one."""
@@ -103,3 +114,13 @@ def loss_of(predicted: Tensor, target: Tensor, hole: Tensor, norm: LossNorm, div
     if divisor is MaskNorm.IMAGE:
         return total / target[0].numel()
     return total / (hole.sum(dim=(1, 2, 3)) * target.shape[1]).clamp(min=1.0)
+
+
+def weight_of(gamma: Tensor, target: LossTarget, norm: LossNorm) -> Tensor:
+    """What the loss of each image in the noise is multiplied by to be the loss in ``target``; ``gamma`` [n], so [n].
+
+    With the noisy image given, an error of the velocity is that of the noise over sqrt(gamma).
+    """
+    if target is LossTarget.NOISE:
+        return torch.ones_like(gamma)
+    return gamma.rsqrt() if norm is LossNorm.L1 else gamma.reciprocal()

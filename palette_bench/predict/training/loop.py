@@ -24,7 +24,7 @@ from palette_bench.common.errors import InputError, PaletteBenchError, Problem, 
 from palette_bench.common.files import exclusive, write_bytes, write_json
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import keep_freed_memory
-from palette_bench.predict.models.diffusion import gamma_quartile, loss_of, noisy_image
+from palette_bench.predict.models.diffusion import gamma_quartile, loss_of, noisy_image, weight_of
 from palette_bench.predict.models.palette import load_network
 from palette_bench.predict.models.unet import Network, count_parameters
 from palette_bench.predict.training import checkpoints
@@ -254,7 +254,8 @@ class _Trainer:
             else:
                 predicted = self.run(condition, noisy_image(image, noise, gamma, hole, recipe.known), gamma)
                 target = noise
-        return loss_of(predicted, target, hole, recipe.loss, recipe.mask_norm)
+        losses = loss_of(predicted, target, hole, recipe.loss, recipe.mask_norm)
+        return losses if recipe.kind is Kind.REGRESSION else losses * weight_of(gamma, recipe.loss_target, recipe.loss)
 
     def update(self) -> Tensor:
         """One step of Adam with the gradients at hand, and of the average; returns the norm of the gradient."""

@@ -8,7 +8,14 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.predict.models.diffusion import DiffusionConfig, GammaDistribution, KnownRegion, LossNorm, MaskNorm
+from palette_bench.predict.models.diffusion import (
+    DiffusionConfig,
+    GammaDistribution,
+    KnownRegion,
+    LossNorm,
+    LossTarget,
+    MaskNorm,
+)
 from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, Output, preset
 from palette_bench.predict.training.degradations import Family
 
@@ -58,6 +65,7 @@ class Recipe:
     ema: float = 0.9999
     ema_warm_up: bool = False
     loss: LossNorm = LossNorm.L2
+    loss_target: LossTarget = LossTarget.NOISE
     gamma_distribution: GammaDistribution = GammaDistribution.PIECEWISE
     stratified: bool = False
     mask_norm: MaskNorm = MaskNorm.IMAGE
@@ -70,6 +78,7 @@ class Recipe:
         """The choices of the loss."""
         return DiffusionConfig(
             loss=self.loss,
+            loss_target=self.loss_target,
             gamma_distribution=self.gamma_distribution,
             stratified=self.stratified,
             mask_norm=self.mask_norm,
