@@ -2,9 +2,8 @@
 
 ``train --runs FOLDER`` trains every card of the tables as its recipe says, ``ship --runs FOLDER`` writes the averaged
 weights of the last checkpoints and what they took into the cards, ``run --work FOLDER`` predicts and scores every row
-on the full evaluation set and writes the records, ``build`` writes ``README.md``,
-``regression.toml`` and the histograms from them. Each
-goes on where it was interrupted. Training takes hours of two processor cores.
+on the full evaluation set and writes the records, ``build`` draws Figure 8 and writes what `palette-bench leaderboard
+build` makes of them. Each goes on where it was interrupted. Training takes hours of two processor cores.
 """
 
 import argparse
@@ -19,6 +18,7 @@ from pathlib import Path
 from palette_bench.cli.console import progress as console_progress
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.files import write_bytes, write_json
+from palette_bench.common.home import weights_folder
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import default_jobs
 from palette_bench.predict.card import find_card
@@ -27,6 +27,8 @@ from palette_bench.prepare.build import build as build_set
 from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.publish import miniature, rows
+from palette_bench.publish.figures import account as figures
+from palette_bench.publish.leaderboard import build as leaderboard
 from palette_bench.score.record import sealed
 from palette_bench.score.record_file import read_record
 
@@ -76,10 +78,16 @@ def run(work: Path, only: str | None) -> None:
 
 
 def trained_models() -> list[str]:
-    """The networks of the tables: generalists first, then specialists, then their variants."""
+    """The networks of the tables: generalists, specialists, their L1 twins, then other architectures."""
     models = dict.fromkeys(model for _, model, _ in miniature.wanted(miniature.layouts()))
     networks = [model for model in models if "network" in find_card(model).training]
-    return sorted(networks, key=lambda model: (not model.endswith("multitask"), model.count("-")))
+
+    def rank(model: str) -> int:
+        if model.endswith("multitask"):
+            return 0
+        return 1 if model.count("-") == 2 else 2 if model.endswith("-l1") else 3
+
+    return sorted(networks, key=rank)
 
 
 def train(runs: Path, lanes: int) -> None:
@@ -94,44 +102,49 @@ def train(runs: Path, lanes: int) -> None:
         list(pool.map(one, trained_models()))
 
 
-def ship(runs: Path, only: str | None) -> None:
-    """Put the weights of every run's last checkpoint into its card; those over the limit of size stay with the run."""
+def ship(runs: Path) -> None:
+    """Put the weights of every run's last checkpoint into its card.
+
+    Those over the limit of size go where a user would put them: the weights folder.
+    """
     shipped = 0
     for model in trained_models():
-        if only is not None and only not in model:
-            continue
-        folder = BASELINES / model
         kept = runs / model / "weights.safetensors"
         exported = export_weights(runs / model, kept, half=True)
         if exported.step != (planned := find_card(model).training["steps"]):
             raise SystemExit(f"{model}: trained for {exported.step} of {planned} steps")
-        size = kept.stat().st_size
-        inside = shipped + size <= SHIPPED_BYTES
-        if inside:
-            write_bytes(folder / "weights.safetensors", kept.read_bytes())
-            shipped += size
-        card = re.sub(r"\n\[(weights|training\.took)\]\n[^\[]*", "", (folder / "card.toml").read_text()).rstrip() + "\n"
-        lines = [json.loads(line) for line in (runs / model / "metrics.jsonl").read_text().splitlines()]
-        images = [0, *(line["images"] for line in lines)]
-        seconds = sum(
-            (b - a) / line["images_per_second"] for a, b, line in zip(images, images[1:], lines, strict=False)
-        )
-        card += (
-            f'\n[training.took]\nimages = {images[-1]}\nhours = {seconds / 3600:.2f}\nmachine = "one processor core"\n'
-        )
-        card += f'\n[weights]\nfile = "weights.safetensors"\nsha256 = "{exported.sha256}"\n'
+        data = kept.read_bytes()
+        inside = shipped + len(data) <= SHIPPED_BYTES
+        shipped += len(data) if inside else 0
+        name = "weights.safetensors" if inside else f"{model}.safetensors"
+        write_bytes((BASELINES / model if inside else weights_folder()) / name, data)
+        weights = [f'file = "{name}"', f'sha256 = "{exported.sha256}"']
         if not inside:
-            card += f'source = "palette-bench train {model}: too many to ship"\n'
-        write_bytes(folder / "card.toml", card.encode())
-        print(f"{model}: step {exported.step}, {size} bytes{'' if inside else ', not shipped'}", flush=True)
+            weights.append(f'source = "palette-bench train {model}, then --export {name}"')
+        _write_card(BASELINES / model / "card.toml", took=_took(runs / model / "metrics.jsonl"), weights=weights)
+        print(f"{model}: step {exported.step}, {len(data)} bytes{'' if inside else ', not shipped'}", flush=True)
+
+
+def _took(metrics: Path) -> list[str]:
+    """What a run took, as lines of a card."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    images = [0, *(line["images"] for line in lines)]
+    seconds = sum((b - a) / line["images_per_second"] for a, b, line in zip(images, images[1:], lines, strict=False))
+    return [f"images = {images[-1]}", f"hours = {seconds / 3600:.2f}", 'machine = "one processor core"']
+
+
+def _write_card(path: Path, *, took: list[str], weights: list[str]) -> None:
+    """Replace what a card says of its training's outcome."""
+    rest = re.sub(r"(?m)^\[(weights|training\.took)\]\n[^\[]*", "", path.read_text()).rstrip()
+    path.write_text("\n".join([rest, "", "[training.took]", *took, "", "[weights]", *weights]) + "\n")
 
 
 def build() -> None:
-    readme = miniature.render_readme(FOLDER)
-    write_bytes(FOLDER / "README.md", readme.encode())
-    write_bytes(FOLDER / "regression.toml", miniature.render_manifest(FOLDER).encode())
-    for name, picture in miniature.histograms(FOLDER).items():
-        write_bytes(FOLDER / name, picture)
+    """Figure 8, and every page that is made of records."""
+    figures.write(miniature.draw_diversity(FOLDER), FOLDER / miniature.DIVERSITY_FIGURE)
+    site = FOLDER.parent / "site"
+    for path in leaderboard.write(leaderboard.built(FOLDER.parent, site), site):
+        print(path.relative_to(ROOT))
 
 
 def main() -> None:
@@ -142,7 +155,6 @@ def main() -> None:
     train_parser.add_argument("--lanes", type=int, default=2, help="trainings at a time")
     ship_parser = commands.add_parser("ship", help="put the trained weights into the cards")
     ship_parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    ship_parser.add_argument("--only", help="models whose name contains this")
     running_parser = commands.add_parser("run", help="predict and score")
     running_parser.add_argument("--work", type=Path, required=True, help="folder for predictions")
     running_parser.add_argument("--only", help="rows whose task/model contains this")
@@ -152,7 +164,7 @@ def main() -> None:
         case "train":
             train(options.runs, options.lanes)
         case "ship":
-            ship(options.runs, options.only)
+            ship(options.runs)
         case "run":
             run(options.work, options.only)
         case _:

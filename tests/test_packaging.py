@@ -17,4 +17,8 @@ def test_every_package_of_the_tree_is_installed() -> None:
 
 def test_data_folders_are_found_as_resources() -> None:
     assert {file.name for file in resources.toml_files(resources.protocols())} >= {"scenes32.toml", "folder.toml"}
-    assert [file.name for file in resources.toml_files(resources.leaderboards() / "paper")] == ["palette-v1.toml"]
+    assert [file.name for file in resources.toml_files(resources.leaderboards() / "paper")] == [
+        "i2sb.toml",
+        "palette-v1.toml",
+        "palette-v2.toml",
+    ]

@@ -4,7 +4,6 @@
 result records, and ``README.md`` is built from both: no number in it is written by hand.
 """
 
-import io
 import json
 import math
 import tomllib
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from palette_bench.common import resources
-from palette_bench.common.errors import InputError, UsageError
+from palette_bench.common.errors import InputError
 from palette_bench.publish import markdown
+from palette_bench.publish.figures.account import Figure
+from palette_bench.publish.figures.histogram import histogram
 from palette_bench.publish.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.score_table import number_text
 from palette_bench.score import record_file
@@ -25,7 +26,7 @@ from palette_bench.score.recipes import Direction, Recipe, named
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
 DIVERSITY = "diversity-msssim-2scales"
 REFERENCE = "reference"
-NEXT = "python -m benchmarks.miniature --work FOLDER makes the records again"
+NEXT = "python -m benchmarks.miniature run --work FOLDER makes the records again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +352,9 @@ scenes32 is the embedded world of palette-bench: drawn 32x32 scenes of 20 classe
 Every row is a baseline of `baselines/`, run with `palette-bench predict` and scored with `palette-bench score` on the
 2,000 scenes of the evaluation set; its record lies in `records/<task>/<model>.json`. Errors are standard errors
 ([docs/uncertainty.md](../../docs/uncertainty.md)). Palette and regression are the same small network (1.0 M parameters)
-with equal training; how much is on their cards. This page is built by `python -m benchmarks.miniature build`.
+with equal training; how much is on their cards. `python -m benchmarks.miniature` makes all of it again; this page is
+built by `palette-bench leaderboard build`, and [regression.toml](regression.toml) guards every number
+([docs/regression.md](../../docs/regression.md)).
 
 Bold is best, underlined second; the reference row is not ranked.
 """
@@ -362,7 +365,7 @@ def render_manifest(folder: Path) -> str:
     tables = layouts()
     records = read_records(folder, tables)
     lines = [
-        "# Built by python -m benchmarks.miniature build from tables.toml and records/; keys: docs/regression.md.",
+        "# Built by palette-bench leaderboard build from tables.toml and records/; keys: docs/regression.md.",
         "format = 1",
         'name = "scenes32"',
     ]
@@ -402,66 +405,27 @@ def render_readme(folder: Path) -> str:
     parts += ["## Tables", ""]
     for table in tables:
         parts += [render_table(table, records), ""]
-    parts += ["## Figure 8: similarity of samples", ""]
-    for name, task, models in HISTOGRAMS:
-        parts += [f"![Pairwise MS-SSIM of samples, {task}]({name})", ""]
-        parts += [f"- {label}: {_shown(records[task, model], DIVERSITY)}" for label, model in models]
-        parts += [""]
+    picture = f"![Histograms of pairwise MS-SSIM]({DIVERSITY_FIGURE}.png)"
+    parts += ["## Figure 8: similarity of samples", "", picture, ""]
+    parts += [
+        f"- {task}, {label}: {_shown(records[task, model], DIVERSITY)}"
+        for task, models in HISTOGRAMS
+        for label, model in models
+    ]
     return "\n".join(parts).rstrip() + "\n"
 
 
+DIVERSITY_FIGURE = "diversity"
+"""Figure 8, without suffix."""
 HISTOGRAMS = (
-    (
-        "diversity-inpaint.png",
-        "inpaint-center",
-        (("L1", "palette-scenes32-inpaint-l1"), ("L2", "palette-scenes32-inpaint")),
-    ),
-    (
-        "diversity-colorize.png",
-        "colorize",
-        (("L1", "palette-scenes32-colorize-l1"), ("L2", "palette-scenes32-colorize")),
-    ),
+    ("inpaint-center", (("L1", "palette-scenes32-inpaint-l1"), ("L2", "palette-scenes32-inpaint"))),
+    ("colorize", (("L1", "palette-scenes32-colorize-l1"), ("L2", "palette-scenes32-colorize"))),
 )
-"""Figure 8: file, task, and the models whose samples are compared."""
+"""Figure 8: tasks, and the models whose samples are compared."""
 
 
-def histograms(folder: Path) -> dict[str, bytes]:
-    """Figure 8 as PNG files by name: how similar pairs of samples of one input are."""
-    return {
-        name: draw_histogram(
-            {label: read_record(record_path(folder, task, model), task, model) for label, model in models}, task
-        )
-        for name, task, models in HISTOGRAMS
-    }
-
-
-def draw_histogram(records: Mapping[str, Record], task: str) -> bytes:
-    """Histograms of pairwise MS-SSIM of several models as one PNG. Raises UsageError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "drawing needs matplotlib", expected="the extra figures", next_step="pip install 'palette-bench[figures]'"
-        ) from error
-    figure = Figure(figsize=(6.0, 3.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    for label, record in records.items():
-        counts = record.histogram
-        if counts is None:
-            raise InputError(
-                "a record has no samples to compare",
-                where=f"{task}/{record.model}",
-                expected="2 samples an item or more",
-            )
-        total = sum(counts)
-        edges = [bin_number / len(counts) for bin_number in range(len(counts) + 1)]
-        axes.stairs([100.0 * count / total for count in counts], edges, label=label, fill=True, alpha=0.5)
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("MS-SSIM of two samples of one input")
-    axes.set_ylabel("pairs (%)")
-    axes.set_title(task)
-    axes.legend()
-    buffer = io.BytesIO()
-    # Without the library's name and version: the same records shall give the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def draw_diversity(folder: Path) -> Figure:
+    """Figure 8: how similar pairs of samples of one input are. Raises UsageError without matplotlib."""
+    shown = [(label, task, model) for task, models in HISTOGRAMS for label, model in models]
+    records = [record_file.read_record(record_path(folder, task, model)) for _, task, model in shown]
+    return histogram(records, [label for label, _, _ in shown])

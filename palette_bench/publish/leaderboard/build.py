@@ -1,11 +1,16 @@
-"""What is built from the entries: the site, and a README for each set; and whether what lies there is up to date."""
+"""What is built from the entries: the site, a README for each set, the manifest that guards the project's own tables.
+
+And whether what lies there is up to date.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from palette_bench.common import resources
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_bytes
+from palette_bench.publish import miniature
 from palette_bench.publish.leaderboard.board import boards
 from palette_bench.publish.leaderboard.check import check_tree
 from palette_bench.publish.leaderboard.readme import MINIATURE, miniature_readme, missing_of_miniature, readme
@@ -17,35 +22,36 @@ NEXT = "palette-bench leaderboard build"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The bytes of every file by its path, and what could not be built yet and why."""
+    """The bytes of every file by its path: pages of the site, files beside the entries; what waits, and for what."""
 
     pages: Mapping[Path, bytes]
-    readmes: Mapping[Path, bytes]
+    beside: Mapping[Path, bytes]
     notes: tuple[str, ...]
 
     @property
     def files(self) -> dict[Path, bytes]:
         """All files."""
-        return {**self.pages, **self.readmes}
+        return {**self.pages, **self.beside}
 
 
 def built(leaderboards: Path, out: Path) -> Built:
-    """The site in ``out`` and the READMEs of ``leaderboards``. Raises what is wrong with any entry."""
+    """The site in ``out`` and the files of ``leaderboards``. Raises what is wrong with any entry."""
     tree = check_tree([leaderboards])
     tree.demand([leaderboards])
     found = boards(tree)
     pages = {out / name: data for name, data in site(found).items()}
-    readmes: dict[Path, bytes] = {}
+    beside: dict[Path, bytes] = {}
     notes: list[str] = []
     for board in found:
         folder = leaderboards / board.set_id
         if board.set_id != MINIATURE:
-            readmes[folder / README] = readme(board).encode()
+            beside[folder / README] = readme(board).encode()
         elif missing := missing_of_miniature(folder):
             notes.append(f"{folder / README} waits for {len(missing)} records, such as {missing[0]}")
         else:
-            readmes[folder / README] = miniature_readme(folder, board).encode()
-    return Built(pages, readmes, tuple(notes))
+            beside[folder / README] = miniature_readme(folder, board).encode()
+            beside[folder / resources.own_manifest().name] = miniature.render_manifest(folder).encode()
+    return Built(pages, beside, tuple(notes))
 
 
 def write(found: Built, out: Path) -> list[Path]:
