@@ -1,13 +1,17 @@
 """The miniature paper: its tables name models that exist, its verdicts follow from numbers and errors."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from palette_bench.common import resources
+from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
 from palette_bench.common.files import write_json
 from palette_bench.predict.card import find_card
 from palette_bench.publish import miniature
+from palette_bench.publish.leaderboard.build import built, demand_fresh
 from palette_bench.publish.miniature import (
     CA,
     DIVERSITY,
@@ -21,8 +25,10 @@ from palette_bench.publish.miniature import (
     Row,
     Verdict,
 )
+from palette_bench.publish.regression import read_manifest
 from palette_bench.score.recipes import named
 from palette_bench.score.record import sealed
+from palette_bench.score.record_file import read_record
 from tests.records import a_record
 
 GOOD = {FID: 1.0, IS: 9.0, CA: 90.0, PSNR: 18.0, "pd-scenes32": 2.0, DIVERSITY: 0.4}
@@ -183,11 +189,38 @@ def test_a_record_of_another_row_and_a_missing_one_are_refused(tmp_path: Path) -
             miniature.read_record(path, task, model)
 
 
-def test_figure_8_is_drawn_and_needs_samples() -> None:
-    one, two = record("a", "colorize", GOOD), record("b", "colorize", POOR)
-    picture = miniature.draw_histogram({"L1": one, "L2": two}, "colorize")
-    assert picture.startswith(b"\x89PNG")
-    assert picture == miniature.draw_histogram({"L1": one, "L2": two}, "colorize")
-    alone = Record("a", "colorize", 1, "0", one.numbers, None)
-    with pytest.raises(InputError, match="no samples"):
-        miniature.draw_histogram({"L1": alone}, "colorize")
+FOLDER = Path(str(resources.leaderboards() / "scenes32"))
+
+
+def test_every_published_record_is_of_the_card_that_is_here() -> None:
+    tables = miniature.layouts()
+    for task, model, samples in miniature.wanted(tables):
+        published = read_record(miniature.record_path(FOLDER, task, model)).record
+        assert published.origin is not None
+        assert published.origin.fingerprint == find_card(model).fingerprint(), f"{task}/{model}"
+        assert published.samples == samples, f"{task}/{model}"
+        assert published.scored.count == 2000
+        assert not published.incomparable
+
+
+def test_the_built_files_are_what_the_records_say() -> None:
+    leaderboards = FOLDER.parent
+    demand_fresh(built(leaderboards, leaderboards / "site"), leaderboards / "site")
+    manifest = read_manifest(resources.own_manifest())
+    assert len(manifest.rows) == sum(len(group.rows) for table in miniature.layouts() for group in table.groups)
+    readme = (FOLDER / "README.md").read_text()
+    for row in manifest.rows:
+        for cell in row.cells:
+            assert f"{cell.printed} ±" in readme or cell.printed in readme
+
+
+def test_the_drawn_figure_8_is_of_these_records() -> None:
+    account = json.loads((FOLDER / f"{miniature.DIVERSITY_FIGURE}.json").read_text())
+    drawn = [record["result_id"] for record in account["records"]]
+    assert drawn == [
+        read_record(miniature.record_path(FOLDER, task, model)).record.result_id
+        for task, models in miniature.HISTOGRAMS
+        for _, model in models
+    ]
+    picture = (FOLDER / f"{miniature.DIVERSITY_FIGURE}.png").read_bytes()
+    assert account["files"]["png"] == bytes_digest(picture)
