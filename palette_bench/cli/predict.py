@@ -15,7 +15,7 @@ Examples:
   palette-bench predict --set imagenet-ctest10k --task colorize --model my-model/card.toml --out preds/ --device cuda
   palette-bench predict --task inpaint-center --model package.module:Class --out preds/ --samples 4 --seed 1
   palette-bench predict --task uncrop --model classical-mirror --out preds/ --shard 1/4
-  torchrun --nproc-per-node 2 -m palette_bench predict --task uncrop --model palette256-uncrop --out preds/ --device cuda"""
+  torchrun --nproc-per-node 2 -m palette_bench predict --task uncrop --model classical-mirror --out preds/"""
 )
 @click.option("--set", "set_name", help="A prepared set.  [default: the only one that has the task]")
 @click.option("--task", "task_name", required=True, help="What to predict, e.g. uncrop.")

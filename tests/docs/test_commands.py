@@ -53,7 +53,6 @@ WORDS = {
     " --images 1000 --size 256 --side 32": Instead(" --images 3 --size 32 --side 8", "seconds instead of minutes"),
     "train palette256-inpaint": Instead("train my/card.toml", HOURS),
     "train palette-scenes32-uncrop": Instead("train drawn/card.toml", HOURS),
-    "--model palette256-uncrop": Instead("--model classical-mirror", HOURS),
     "--model palette-scenes32-multitask --item": Instead("--model classical-mirror --item", "sampling step by step"),
     "--model palette-scenes32-uncrop --item": Instead("--model classical-mirror --item", "sampling step by step"),
     " --card my/card.toml": Instead(" --card input --training-data none", "the card that made the record"),
