@@ -18,6 +18,7 @@ from palette_bench.common.errors import InputError
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 JOBS_AHEAD = 3
+TERMINATED = 128 + signal.SIGTERM
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 _failure: Exception | None = None
@@ -42,8 +43,12 @@ def keep_freed_memory() -> None:
 
 
 def start_worker(prepare: Callable[[], None] | None) -> None:
-    """What every worker process does first: leave interrupts to its parent, end when that ends, then ``prepare``."""
+    """What every worker process does first: leave interrupts to its parent, end when that ends, then ``prepare``.
+
+    Terminated, it removes what it has half written.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     keep_freed_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -65,7 +70,11 @@ def start_worker(prepare: Callable[[], None] | None) -> None:
 def _run_job(function: Callable[[_Job], _Result], job: _Job) -> _Result:
     if _failure is not None:
         raise _failure
-    return function(job)
+    try:
+        return function(job)
+    except SystemExit:
+        # The pool would only note the exit as an exception of this job, and wait for the next.
+        os._exit(TERMINATED)
 
 
 @contextlib.contextmanager

@@ -235,10 +235,13 @@ def test_one_digit_off_and_nothing_is_found(printed: Print, column: int) -> None
 
 @pytest.mark.usefixtures("world", "published_weights")
 def test_recipes_that_agree_leave_it_undecided(printed: Print) -> None:
-    """Four images: the three crops find equally many of them."""
+    """Four images: some of the networks and crops find equally many of them."""
     printed(("1.0", "1.0", "1.0"))
     first = calibrate()
-    names = [f"ca-resnet50v1-{crop}" for crop in ("crop224", "squeeze224", "native256")]
+    # Other tests may have made the weights of further networks in the meantime.
+    of_variant = variants(first)[f"{SET}+adm"]["numbers"]
+    names = [str(each["recipe"]) for each in of_variant if str(each["recipe"]).startswith("ca-")]
+    assert len(names) >= 3
     accuracies = [value(first, f"{SET}+adm", name) for name in names]
     printed((*of_adm(first), f"{accuracies[0]:.6f}"))
     answer = calibrate(*EXACT)

@@ -146,8 +146,6 @@ def _serve(
 ) -> None:
     """What a host does: build, say so, answer until it is told to end."""
     workers.start_worker(None)
-    # Whatever was started is cleaned up when the program ends this process.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.environ.update(environment)
     if folder is not None:
         os.chdir(folder)
