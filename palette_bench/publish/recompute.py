@@ -84,14 +84,14 @@ def _records(chosen: Sequence[Row]) -> dict[Path, ResultRecord]:
 def _plan(row: Row, record: ResultRecord, sources: Sources, progress: Progress) -> rows.Row | Missing:
     """How a record is made again, or why it is not."""
     scored = record.scored
+    card = None if row.model is None else find_card(row.model)
+    if card is not None and (record.origin is None or card.fingerprint() != record.origin.fingerprint):
+        return Missing(Status.NOT_COMPARABLE, f"the card {card.name} is not the one that made the record")
     opened = _opened(scored.set_id, sources, progress)
     if opened is None:
         return Missing(Status.UNTESTED, f"the set {scored.set_id} is not prepared")
     if (opened.fingerprint, opened.data_digest) != (scored.fingerprint, scored.data_digest):
         return Missing(Status.NOT_COMPARABLE, f"the prepared set {scored.set_id} is not the one of the record")
-    card = None if row.model is None else find_card(row.model)
-    if card is not None and (record.origin is None or card.fingerprint() != record.origin.fingerprint):
-        return Missing(Status.NOT_COMPARABLE, f"the card {card.name} is not the one that made the record")
     preds = row.preds or (sources.preds / scored.task / record.name if sources.preds is not None else None)
     model: str | None = None
     if preds is None or not preds.exists():
