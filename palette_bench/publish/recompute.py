@@ -17,7 +17,6 @@ from palette_bench.publish import rows
 from palette_bench.publish.regression import Manifest, Missing, Outcome, Row, Status, judged
 from palette_bench.score.record import ResultRecord
 from palette_bench.score.record_file import read_record
-from palette_bench.score.scoring import EVAL_SET, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +100,7 @@ def _plan(row: Row, record: ResultRecord, sources: Sources, progress: Progress) 
             return Missing(Status.UNTESTED, reason)
         model = row.model
         preds = sources.work / scored.task / f"{record.name}-{card.fingerprint()[:12]}-{record.samples}"
-    return rows.Row(
-        set_id=scored.set_id,
-        task=scored.task,
-        model=model,
-        name=record.name,
-        preds=preds,
-        samples=record.samples,
-        seed=0 if record.origin is None else record.origin.seed or 0,
-        scored=Options(
-            reference=EVAL_SET if record.reference is None else record.reference.name,
-            also=tuple(record.metrics),
-            allow_other_weights=not all(metric.canonical for metric in record.metrics.values()),
-            device=sources.device,
-        ),
-    )
+    return rows.of_record(record, model=model, preds=preds, device=sources.device)
 
 
 def _not_runnable(card: Card) -> str | None:

@@ -10,8 +10,8 @@ from palette_bench.common.workers import map_unordered
 from palette_bench.predict import run as running
 from palette_bench.predict.card import find_card
 from palette_bench.prepare.frozen import open_set
-from palette_bench.score.record import save
-from palette_bench.score.scoring import Options, Scored, score
+from palette_bench.score.record import ResultRecord, save
+from palette_bench.score.scoring import EVAL_SET, Options, Scored, score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,27 @@ class Row:
     seed: int = 0
     scored: Options = field(default_factory=Options)
     jobs: int = 1
+
+
+def of_record(record: ResultRecord, *, model: str | None, preds: Path, device: str, jobs: int = 1) -> Row:
+    """The row that makes a record again: the same seed, samples, recipes, FID reference and kind of weights."""
+    options = Options(
+        reference=EVAL_SET if record.reference is None else record.reference.name,
+        also=tuple(record.metrics),
+        allow_other_weights=not all(metric.canonical for metric in record.metrics.values()),
+        device=device,
+    )
+    return Row(
+        set_id=record.scored.set_id,
+        task=record.scored.task,
+        model=model,
+        name=record.name,
+        preds=preds,
+        samples=record.samples,
+        seed=0 if record.origin is None else record.origin.seed or 0,
+        scored=options,
+        jobs=jobs,
+    )
 
 
 def make(row: Row, progress: Progress) -> Scored:

@@ -15,7 +15,6 @@ from palette_bench.publish.leaderboard.entry import ENTRY_FILE, Tier, Verificati
 from palette_bench.publish.ranking import Contender, undecided
 from palette_bench.score.recipes import named
 from palette_bench.score.record import MetricValue, ResultRecord
-from palette_bench.score.scoring import EVAL_SET, Options
 
 RERUNS_FOLDER = "reruns"
 
@@ -53,7 +52,9 @@ def verify(folder: Path, source: Source, *, grant: bool, progress: Progress) -> 
     entry, record = entry_at(folder)
     if source.model is not None:
         _check_card(source.model, record, folder)
-    scored = rows.make(_row(record, source), progress)
+    preds = rerun_folder(record) if source.preds is None else source.preds
+    row = rows.of_record(record, model=source.model, preds=preds, device=source.device, jobs=source.jobs)
+    scored = rows.make(row, progress)
     verification = Verification(
         tier=source.tier,
         result_id=scored.record.result_id,
@@ -102,24 +103,6 @@ def _check_card(model: str, record: ResultRecord, folder: Path) -> None:
             expected=f"the card {origin.model}, fingerprint {origin.fingerprint}",
             found=f"the card {card.name}, fingerprint {card.fingerprint()}",
         )
-
-
-def _row(record: ResultRecord, source: Source) -> rows.Row:
-    return rows.Row(
-        set_id=record.scored.set_id,
-        task=record.scored.task,
-        model=source.model,
-        name=record.name,
-        preds=rerun_folder(record) if source.preds is None else source.preds,
-        samples=record.samples,
-        seed=0 if record.origin is None else record.origin.seed or 0,
-        scored=Options(
-            reference=EVAL_SET if record.reference is None else record.reference.name,
-            also=tuple(record.metrics),
-            device=source.device,
-        ),
-        jobs=source.jobs,
-    )
 
 
 def _differences(record: ResultRecord, again: ResultRecord) -> Mapping[str, float]:
