@@ -121,12 +121,11 @@ def read_jsonl(path: Path, *, kind: str, next_step: str | None = None) -> list[d
 
 
 @contextmanager
-def exclusive(path: Path, *, purpose: str) -> Iterator[None]:
-    """Hold the lock file ``path``; raises InputError at once when another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path, blocking=False)
+def exclusive(path: Path, *, purpose: str, seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock file ``path``; raises InputError when another process still holds it after ``seconds``."""
+    lock = filelock.FileLock(path)
     try:
-        lock.acquire()
+        _acquire(lock, path, seconds)
     except filelock.Timeout as error:
         raise InputError(
             f"another process is already busy: {purpose}",
@@ -138,3 +137,16 @@ def exclusive(path: Path, *, purpose: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, path: Path, seconds: float) -> None:
+    for last in (*[False] * 9, True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=seconds)
+        except FileNotFoundError:
+            # Whoever ends last removes the folder of the locks, perhaps between these two steps.
+            if last:
+                raise
+        else:
+            return

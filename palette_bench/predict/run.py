@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from palette_bench.common.canonical import pixel_digest
@@ -189,8 +188,8 @@ class _Run:
     @contextmanager
     def _state(self) -> Iterator[None]:
         """Hold ``predictions.json`` for a moment; processes of one run wait for each other here."""
-        self._work.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self._work / STATE_LOCK, timeout=STATE_SECONDS):
+        purpose = f"{PREDICTIONS_FILE} of {self._out}"
+        with exclusive(self._work / STATE_LOCK, purpose=purpose, seconds=STATE_SECONDS):
             yield
 
     def _make(self, progress: Progress) -> tuple[list[Output], int]:
@@ -325,6 +324,8 @@ class _Journal:
         self._path = path
 
     def __enter__(self) -> "_Journal":
+        # A part that finds nothing to do may come here after another one has finished the folder.
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._path.open("ab")
         if self._stream.tell():
             # The last line may be torn.

@@ -1,12 +1,15 @@
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -66,6 +69,49 @@ def test_a_second_process_is_told_and_a_killed_one_frees_the_lock(tmp_path: Path
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
     with exclusive(path, purpose="a test"):
+        pass
+
+
+class _Removes:
+    """Takes the folder of a lock away just before the lock's file is opened, as often as told."""
+
+    def __init__(self, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = times
+        self._acquire = filelock.FileLock.acquire
+        monkeypatch.setattr(filelock.FileLock, "acquire", lambda lock, timeout: self(lock, timeout))
+
+    def __call__(self, lock: filelock.FileLock, timeout: float) -> object:
+        if self.left:
+            self.left -= 1
+            shutil.rmtree(Path(lock.lock_file).parent)
+            raise FileNotFoundError(lock.lock_file)
+        return self._acquire(lock, timeout)
+
+
+def test_a_lock_is_taken_though_its_folder_was_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "work" / "lock"
+    removes = _Removes(2, monkeypatch)
+    with exclusive(path, purpose="a test"):
+        assert path.exists()
+        assert removes.left == 0
+    removes.left = 1000
+    with pytest.raises(FileNotFoundError), exclusive(path, purpose="a test"):
+        pass
+
+
+def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(path, ready))
+    holder.start()
+    assert ready.wait(30)
+    threading.Timer(0.3, holder.kill).start()
+    with exclusive(path, purpose="a test", seconds=60):
+        holder.join()
+    with exclusive(path, purpose="a test", seconds=60):
         pass
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ from palette_bench.common.parts import Part, parse_part
 from palette_bench.common.progress import Silent
 from palette_bench.predict import output
 from palette_bench.predict.card import Card, find_card, load_card
-from palette_bench.predict.run import Options, Predicted, composited, predict
+from palette_bench.predict.run import STATE_LOCK, Options, Predicted, composited, predict
 from palette_bench.predict.seeds import seed_of
 from palette_bench.prepare.frozen import FrozenSet
 from tests.predict.small_set import COUNT, content, write_card
@@ -214,6 +215,31 @@ def test_two_at_once_on_one_part_are_refused_and_parts_are_not(small: FrozenSet,
             with pytest.raises(InputError, match="already busy"):
                 run(small, folder, Options(part=part))
     assert run(small, folder, Options(part=Part(1, 2))).missing == 0
+
+
+def test_the_last_part_may_end_while_another_one_is_about_to(
+    small: FrozenSet, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, folder = here / "whole", here / "preds"
+    run(small, whole)
+    taken: list[str] = []
+    others: list[Predicted] = []
+    acquire = filelock.FileLock.acquire
+
+    def acquired(lock: filelock.FileLock, timeout: float) -> object:
+        taken.append(Path(lock.lock_file).name)
+        # This part has made its images and opens the state: just then the other one starts, makes its own, finishes
+        # the folder and removes the locks.
+        if taken == ["1-of-2.lock", STATE_LOCK, STATE_LOCK]:
+            others.append(run(small, folder, Options(part=Part(2, 2), batch=4)))
+            raise FileNotFoundError(lock.lock_file)
+        return acquire(lock, timeout)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquired)
+    first = run(small, folder, Options(part=Part(1, 2), batch=4))
+    assert [other.finisher for other in others] == [True]
+    assert (first.missing, first.finisher) == (0, False)
+    assert content(folder) == content(whole)
 
 
 def test_what_a_model_cannot_do_is_refused_before_anything_is_written(small: FrozenSet, here: Path) -> None:
