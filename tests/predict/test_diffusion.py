@@ -266,7 +266,7 @@ def test_gradients_of_the_loss_are_those_of_its_power_and_none_leave_the_hole(
 
 
 @pytest.mark.parametrize("norm", list(LossNorm))
-def test_the_loss_in_velocity_is_that_of_the_velocity(norm: LossNorm) -> None:
+def test_the_loss_in_velocity_is_that_of_the_velocity_and_in_the_image_that_of_the_image(norm: LossNorm) -> None:
     draw = torch.Generator().manual_seed(3)
     image, noise, wrong = (torch.randn(4, 3, 8, 8, generator=draw) for _ in range(3))
     gamma, hole = torch.tensor([0.999, 0.5, 0.01, 1e-4]), torch.ones(4, 1, 8, 8)
@@ -279,4 +279,8 @@ def test_the_loss_in_velocity_is_that_of_the_velocity(norm: LossNorm) -> None:
     of_noise = loss_of(said, noise, hole, norm, MaskNorm.IMAGE)
     torch.testing.assert_close(of_noise * weight_of(gamma, LossTarget.VELOCITY, norm), of_velocity, rtol=2e-4, atol=0.0)
     assert not torch.allclose(of_noise, of_velocity, rtol=0.1)
+    # Of the image such a network is off by sqrt(1 - gamma) times as much.
+    of_image = loss_of(image - (1 - g).sqrt() * wrong, image, hole, norm, MaskNorm.IMAGE)
+    torch.testing.assert_close(of_noise * weight_of(gamma, LossTarget.IMAGE, norm), of_image, rtol=2e-3, atol=0.0)
+    assert not torch.allclose(of_velocity, of_image, rtol=0.1)
     assert torch.equal(weight_of(gamma, LossTarget.NOISE, norm), torch.ones(4))

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from palette_bench.predict.models.unet import (
     Mixing,
     Network,
     NetworkConfig,
+    NoisyInput,
+    Output,
     ResidualBlock,
     count_parameters,
     preset,
@@ -242,6 +245,25 @@ def test_every_input_moves_the_output() -> None:
             network(image, noisy, gamma + 0.1),
         ):
             assert (base - other).abs().max() > 1e-3
+
+
+def test_a_wiener_input_is_scaled_and_a_velocity_put_together_with_the_noisy_image_as_it_is() -> None:
+    plain = network_of(tiny())
+    image, noisy, gamma = noise_images(2, 16, 1), noise_images(2, 16, 2), torch.tensor([0.9, 0.04])
+    root = gamma.sqrt()[:, None, None, None]
+
+    def said(noisy_input: NoisyInput, output: Output) -> Tensor:
+        network = network_of(replace(tiny(), noisy_input=noisy_input, output=output))
+        with torch.no_grad():
+            result: Tensor = network(image, noisy, gamma)
+        return result
+
+    with torch.no_grad():
+        last = plain(image, noisy * root, gamma)
+    torch.testing.assert_close(said(NoisyInput.WIENER, Output.NOISE), last)
+    assert (said(NoisyInput.PLAIN, Output.NOISE) - last).abs().max() > 1e-3
+    both = said(NoisyInput.WIENER, Output.VELOCITY)
+    torch.testing.assert_close(both, (1 - root.square()).sqrt() * noisy + root * last)
 
 
 @pytest.mark.parametrize("patch", [1, 2])

@@ -41,6 +41,8 @@ class LossTarget(StrEnum):
     much noise. The default."""
     VELOCITY = "velocity"
     """sqrt(gamma) noise - sqrt(1 - gamma) image (Salimans and Ho, 2022): all noise levels count."""
+    IMAGE = "image"
+    """The image: an error counts the same wherever it is made, and hardly where next to nothing is hidden by noise."""
 
 
 class MaskNorm(StrEnum):
@@ -119,8 +121,14 @@ def loss_of(predicted: Tensor, target: Tensor, hole: Tensor, norm: LossNorm, div
 def weight_of(gamma: Tensor, target: LossTarget, norm: LossNorm) -> Tensor:
     """What the loss of each image in the noise is multiplied by to be the loss in ``target``; ``gamma`` [n], so [n].
 
-    With the noisy image given, an error of the velocity is that of the noise over sqrt(gamma).
+    With the noisy image given, an error of the velocity is that of the noise over sqrt(gamma), one of the image that
+    of the velocity times sqrt(1 - gamma).
     """
-    if target is LossTarget.NOISE:
-        return torch.ones_like(gamma)
-    return gamma.rsqrt() if norm is LossNorm.L1 else gamma.reciprocal()
+    match target:
+        case LossTarget.NOISE:
+            squared = torch.ones_like(gamma)
+        case LossTarget.VELOCITY:
+            squared = gamma.reciprocal()
+        case LossTarget.IMAGE:
+            squared = (1.0 - gamma) / gamma
+    return squared.sqrt() if norm is LossNorm.L1 else squared

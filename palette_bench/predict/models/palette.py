@@ -18,7 +18,16 @@ from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.diffusion import KnownRegion
 from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
-from palette_bench.predict.models.unet import PRESETS, GammaEmbedding, Mixing, Network, NetworkConfig, Output, preset
+from palette_bench.predict.models.unet import (
+    PRESETS,
+    GammaEmbedding,
+    Mixing,
+    Network,
+    NetworkConfig,
+    NoisyInput,
+    Output,
+    preset,
+)
 from palette_bench.predict.seeds import generator_of
 from palette_bench.prepare.images import ImageU8
 
@@ -27,7 +36,17 @@ FILL_STREAM, SAMPLE_STREAM = 0, 1
 DEFAULT_BATCH = 16
 _T = TypeVar("_T")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_CONFIG_KEYS = {"network", "mixing", "gamma_embedding", "output", "known", "share_fill_noise", "batch", "sampler"}
+_CONFIG_KEYS = {
+    "network",
+    "mixing",
+    "gamma_embedding",
+    "output",
+    "noisy_input",
+    "known",
+    "share_fill_noise",
+    "batch",
+    "sampler",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +86,8 @@ def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConf
         "network", "palette256", ", ".join(PRESETS), lambda v: v if isinstance(v, str) and v in PRESETS else None
     )
     mixing, embedding = choose("mixing", Mixing.GLOBAL), choose("gamma_embedding", GammaEmbedding.SQRT_1000)
-    output, known = choose("output", Output.NOISE), choose("known", KnownRegion.CLEAN)
+    output, noisy_input = choose("output", Output.NOISE), choose("noisy_input", NoisyInput.PLAIN)
+    known = choose("known", KnownRegion.CLEAN)
     share = take("share_fill_noise", False, "true or false", lambda v: v if isinstance(v, bool) else None)
     batch = take("batch", DEFAULT_BATCH, "1 or more", lambda v: v if type(v) is int and v >= 1 else None)
     nothing: Mapping[str, object] = {}
@@ -84,7 +104,7 @@ def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConf
             "a card's [config] does not fit this model", problems=problems, next_step="see docs/palette.md"
         )
     network = preset(name, mixing=mixing, image_inputs=image_inputs)
-    network = replace(network, gamma_embedding=embedding, output=output)
+    network = replace(network, gamma_embedding=embedding, output=output, noisy_input=noisy_input)
     return ModelConfig(network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
 
 

@@ -77,6 +77,16 @@ class Output(StrEnum):
     is y itself, and a small network need not learn to copy it to a hundredth."""
 
 
+class NoisyInput(StrEnum):
+    """How the noisy image enters the network."""
+
+    PLAIN = "plain"
+    """As it is: the paper's."""
+    WIENER = "wiener"
+    """Times sqrt(gamma), the best linear estimate of an image of unit variance. The less there is to see, the less
+    noise a small network has to keep out of its few channels: near gamma 0 it is the regression."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """Everything that decides the shapes of the network.
@@ -97,6 +107,7 @@ class NetworkConfig:
     mixing: Mixing = Mixing.GLOBAL
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
     output: Output = Output.NOISE
+    noisy_input: NoisyInput = NoisyInput.PLAIN
     dropout: float = 0.0
     image_inputs: bool = True
     """Whether the noisy image is an input beside the condition; the regression twin has none."""
@@ -339,7 +350,12 @@ class Network(nn.Module):
 
         Returns [n, 3, h, w]: the noise, or for regression the image.
         """
-        inputs = condition if noisy is None else torch.cat([condition, noisy], dim=1)
+        inputs = condition
+        if noisy is not None:
+            scaled = (
+                noisy * gamma.sqrt()[:, None, None, None] if self.config.noisy_input is NoisyInput.WIENER else noisy
+            )
+            inputs = torch.cat([condition, scaled], dim=1)
         level = functional.silu(self.embed(sinusoids(self.config.gamma_embedding.of(gamma), self.config.channels)))
         x = self.stem(inputs)
         skips = [x]

@@ -16,7 +16,7 @@ from palette_bench.predict.models.diffusion import (
     LossTarget,
     MaskNorm,
 )
-from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, Output, preset
+from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, NoisyInput, Output, preset
 from palette_bench.predict.training.degradations import Family
 
 
@@ -50,6 +50,7 @@ class Recipe:
     mixing: Mixing = Mixing.GLOBAL
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
     output: Output = Output.NOISE
+    noisy_input: NoisyInput = NoisyInput.PLAIN
     dropout: float = 0.0
     tasks: Mapping[str, float] = field(default_factory=dict)
     source: SourceKind = SourceKind.SCENES32
@@ -90,7 +91,13 @@ class Recipe:
     def network_config(self) -> NetworkConfig:
         """The network. Raises UsageError for an unknown preset."""
         config = preset(self.network, mixing=self.mixing, image_inputs=self.kind is Kind.PALETTE)
-        return replace(config, gamma_embedding=self.gamma_embedding, output=self.output, dropout=self.dropout)
+        return replace(
+            config,
+            gamma_embedding=self.gamma_embedding,
+            output=self.output,
+            noisy_input=self.noisy_input,
+            dropout=self.dropout,
+        )
 
     @property
     def families(self) -> dict[Family, float]:
