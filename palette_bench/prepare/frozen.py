@@ -39,6 +39,7 @@ from palette_bench.protocol.definition import (
     Selection,
     Status,
     load_protocol,
+    protocol_names,
 )
 from palette_bench.protocol.tasks import TASKS, Task, TaskKind
 
@@ -362,9 +363,17 @@ def open_set(name: str) -> FrozenSet:
             where=sets_folder(),
             expected=f"one of {', '.join(known)}" if known else "a prepared set",
             found="nothing" if not known else name,
-            next_step=f"palette-bench prepare {name.partition('+')[0]} --source ...",
+            next_step=_how_to_prepare(name.partition("+")[0]),
         )
     return FrozenSet(folder)
+
+
+def _how_to_prepare(base: str) -> str:
+    if base not in protocol_names():
+        own = f"palette-bench prepare folder --source DIR --name {base} --size N"
+        return f"check the name, or prepare a set of your own: {own}"
+    drawn = load_protocol(base).family is Family.SCENES32
+    return f"palette-bench prepare {base}" if drawn else f"palette-bench prepare {base} --source DIR"
 
 
 def open_only_set(name: str | None, task: str) -> FrozenSet:

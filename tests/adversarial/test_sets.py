@@ -238,7 +238,13 @@ def test_an_unfinished_build_of_anything_is_started_again(home: Path, source: Pa
 
 def test_a_set_that_is_not_there_names_those_that_are(tiny: Path) -> None:
     for command in (("verify", "nope"), ("show", "nope"), ("score", "--set", "nope", "--task", TASK, "--preds", ".")):
-        refused(run(*command), INPUT, "set nope is not prepared", f"one of {TINY}", "palette-bench prepare nope")
+        refused(
+            run(*command),
+            INPUT,
+            "set nope is not prepared",
+            f"one of {TINY}",
+            "palette-bench prepare folder --source DIR --name nope",
+        )
     refused(run("verify", "../sets/tiny"), INPUT, "is not prepared")
 
 
