@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError
@@ -277,7 +277,9 @@ def _filtered(planes: Planes) -> Planes:
     down = np.empty((rows, channels * width), np.float32)
     whole = rows // _TILE * _TILE
     if whole:
-        tiles = sliding_window_view(flat, _REACH, axis=0)[::_TILE].transpose(0, 2, 1)
+        down_one, right_one = flat.strides
+        shape, strides = (whole // _TILE, _REACH, flat.shape[1]), (_TILE * down_one, down_one, right_one)
+        tiles = as_strided(flat, shape, strides, writeable=False)
         np.matmul(_DOWN, tiles, out=down[:whole].reshape(-1, _TILE, channels * width))
     if rest := rows - whole:
         np.matmul(_DOWN[:rest, : rest + WINDOW - 1], flat[whole:], out=down[whole:])
@@ -285,7 +287,9 @@ def _filtered(planes: Planes) -> Planes:
     across = np.empty((len(lines), columns), np.float32)
     whole = columns // _TILE * _TILE
     if whole:
-        tiles = sliding_window_view(lines, _REACH, axis=1)[:, ::_TILE].transpose(1, 0, 2)
+        down_one, right_one = lines.strides
+        shape, strides = (whole // _TILE, len(lines), _REACH), (_TILE * right_one, down_one, right_one)
+        tiles = as_strided(lines, shape, strides, writeable=False)
         np.matmul(tiles, _ACROSS, out=across[:, :whole].reshape(len(lines), -1, _TILE).transpose(1, 0, 2))
     if rest := columns - whole:
         np.matmul(lines[:, whole:], _ACROSS[: rest + WINDOW - 1, :rest], out=across[:, whole:])
