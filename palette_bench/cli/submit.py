@@ -19,7 +19,9 @@ Examples:
 @click.option("--name", required=True, help="What the row is called.")
 @click.option("--preds", type=ANY_PATH, help="What was scored: a few of these images become part of the entry.")
 @click.option("--training-data", help="What the model was trained on; none, if it was not.  [default: the card's]")
-@click.option("--card", help="The card that made the predictions: the name of a baseline, or a path.  [default: the record's]")
+@click.option(
+    "--card", help="The card that made the predictions: a baseline's name, or a path.  [default: the record's]"
+)
 @click.option("--description", default="", help="A sentence or two about the model.")
 @click.option("--licence", help="Of the model.  [default: the card's]")
 @click.option("--citation", help="How to cite it.  [default: the card's]")
