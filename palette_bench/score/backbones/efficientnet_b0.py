@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import nn
-from torchvision.transforms import InterpolationMode
 
 from palette_bench.score.backbones import torch_common
 from palette_bench.score.backbones.torch_common import Trunk
@@ -19,4 +18,4 @@ def load(path: Path) -> Trunk:
     torch_common.load_state(network, torch_common.read_state(path), path)
     torch_common.fold_batch_norms(network)
     # SCORE: these weights come with a bicubic resize, unlike those of ResNet-50.
-    return Trunk(network, partial(torch_common.crop_224, interpolation=InterpolationMode.BICUBIC), ("logits",))
+    return Trunk(network, partial(torch_common.crop_224, interpolation="bicubic"), ("logits",))

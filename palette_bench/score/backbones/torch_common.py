@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as tvf
 
 from palette_bench.common.errors import InputError, UsageError
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 SHORT_SIDE = 256
 CROP = 224
@@ -225,9 +226,7 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return tensor.to(device).permute(0, 3, 1, 2)
 
 
-def crop_224(
-    images: NDArray[np.uint8], device: torch.device, *, interpolation: InterpolationMode = InterpolationMode.BILINEAR
-) -> Tensor:
+def crop_224(images: NDArray[np.uint8], device: torch.device, *, interpolation: Interpolation = "bilinear") -> Tensor:
     """Images [N, H, W, 3] uint8 to the ImageNet classifiers' input [N, 3, 224, 224] float32, normalised.
 
     torchvision's ``ImageClassification(crop_size=224, resize_size=256)`` of a Pillow image, bit for bit: short side
@@ -256,7 +255,7 @@ def native_256(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     by Pillow's bilinear filter on uint8 where it was not.
     """
     if min(images.shape[1:3]) != SHORT_SIDE:
-        images = np.stack([np.asarray(_resized(image, InterpolationMode.BILINEAR)) for image in images])
+        images = np.stack([np.asarray(_resized(image, "bilinear")) for image in images])
     return imagenet_normalised(images, device)
 
 
@@ -269,13 +268,20 @@ def imagenet_normalised(images: NDArray[np.uint8], device: torch.device) -> Tens
     return pixels.sub_(mean).div_(deviation)
 
 
-def _resized(image: NDArray[np.uint8], interpolation: InterpolationMode) -> Image.Image:
+def _resized(image: NDArray[np.uint8], interpolation: Interpolation) -> Image.Image:
+    # Not for every network, and torchvision takes longer to import than torch.
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as tvf
+
     # SCORE: Pillow's filter on uint8, not torch's on float.
-    resized: Image.Image = tvf.resize(Image.fromarray(image), [SHORT_SIDE], interpolation=interpolation)
+    mode = InterpolationMode(interpolation)
+    resized: Image.Image = tvf.resize(Image.fromarray(image), [SHORT_SIDE], interpolation=mode)
     return resized
 
 
-def _resized_crop(image: NDArray[np.uint8], interpolation: InterpolationMode) -> NDArray[np.uint8]:
+def _resized_crop(image: NDArray[np.uint8], interpolation: Interpolation) -> NDArray[np.uint8]:
+    from torchvision.transforms import functional as tvf
+
     return np.asarray(tvf.center_crop(_resized(image, interpolation), [CROP]), dtype=np.uint8)
 
 
