@@ -3,7 +3,7 @@
 python -m benchmarks.samplers palette-scenes32-jpeg jpeg-qf20 ddim:6:logsnr ddim:10:paper dpmpp_2m:6:logsnr
 python -m benchmarks.samplers palette-scenes32-jpeg jpeg-qf20 ddim:6:logsnr --weights my.safetensors
 
-The samplers of the cards were chosen with it, so that no choice looks at the evaluation set. Scenes are of the train
+The sampler of the shipped cards was chosen with it, without a look at the evaluation set. Scenes are of the train
 split, with numbers that no training reaches; FID is against these scenes themselves and of few images, so that it
 compares with nothing but the other lines. The first row is the regression of the same name.
 """

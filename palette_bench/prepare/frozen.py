@@ -363,17 +363,28 @@ def open_set(name: str) -> FrozenSet:
             where=sets_folder(),
             expected=f"one of {', '.join(known)}" if known else "a prepared set",
             found="nothing" if not known else name,
-            next_step=_how_to_prepare(name.partition("+")[0]),
+            next_step=f"check the name, or {prepare_command(name)}",
         )
     return FrozenSet(folder)
 
 
-def _how_to_prepare(base: str) -> str:
-    if base not in protocol_names():
-        own = f"palette-bench prepare folder --source DIR --name {base} --size N"
-        return f"check the name, or prepare a set of your own: {own}"
-    drawn = load_protocol(base).family is Family.SCENES32
-    return f"palette-bench prepare {base}" if drawn else f"palette-bench prepare {base} --source DIR"
+def prepare_command(set_id: str, *, size: int | None = None) -> str:
+    """The command that prepares the set called so; ``size`` is that of a set from a folder, if it is known."""
+    base, *words = set_id.split("+")
+    own = base not in protocol_names()
+    if not own and load_protocol(base).family is Family.SCENES32:
+        return f"palette-bench prepare {base}"
+    parts = [f"palette-bench prepare {'folder' if own else base} --source DIR"]
+    if own:
+        parts.append(f"--name {base} --size {size or 'N'}")
+    for word in words:
+        if word in set(GeometryName):
+            parts.append(f"--geometry {word}")
+        elif word == "released-masks":
+            parts.append("--released-masks FILE")
+        elif word.startswith("list-"):
+            parts.append("--list FILE")
+    return " ".join(parts)
 
 
 def open_only_set(name: str | None, task: str) -> FrozenSet:

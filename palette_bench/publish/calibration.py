@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from palette_bench.common.errors import PaletteBenchError, Problem, UsageError, VerificationError
 from palette_bench.common.progress import Progress
-from palette_bench.prepare.frozen import FrozenSet, open_set, prepared_sets
+from palette_bench.prepare.frozen import FrozenSet, open_set, prepare_command, prepared_sets
 from palette_bench.protocol.definition import Family, GeometryName, Rule, Status, load_protocol, protocol_names
 from palette_bench.publish.published import Column, PublishedCell, published_rows
 from palette_bench.publish.score_table import number_text
@@ -217,7 +217,7 @@ def calibrate(name: str, options: Options, *, bands: Mapping[Column, Band] = BAN
     networks = Networks(options)
     variants = []
     for set_id, geometry, found in sets:
-        command = prepare_command(set_id, opened)
+        command = prepare_command(set_id, size=opened.size)
         if found is None:
             variants.append(_variant(set_id, geometry, command, None, (), ()))
             continue
@@ -278,24 +278,6 @@ def _open_all(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, FrozenSe
             next_step="prepare them again with --replace, or remove their folders",
         )
     return sets
-
-
-def prepare_command(set_id: str, like: FrozenSet) -> str:
-    """The command that prepares a variant of the set ``like``."""
-    base, *words = set_id.split("+")
-    if like.family is Family.SCENES32:
-        return f"palette-bench prepare {base}"
-    parts = [f"palette-bench prepare {FOLDER if like.family is Family.FOLDER else base} --source DIR"]
-    if like.family is Family.FOLDER:
-        parts.append(f"--name {base} --size {like.size}")
-    for word in words:
-        if word in set(GeometryName):
-            parts.append(f"--geometry {word}")
-        elif word == "released-masks":
-            parts.append("--released-masks FILE")
-        elif word.startswith("list-"):
-            parts.append("--list FILE")
-    return " ".join(parts)
 
 
 def printed_references(opened: FrozenSet) -> tuple[PrintedReference, ...]:

@@ -353,9 +353,9 @@ Every row is a baseline of `baselines/`, run with `palette-bench predict` and sc
 2,000 scenes of the evaluation set; its record lies in `records/<task>/<model>.json`. Errors are standard errors
 ([docs/uncertainty.md](../../docs/uncertainty.md)). Palette and regression are the same small network (1.0 M parameters)
 with equal training, minutes of one processor core each: the cards say how much. They are far from converged, and what
-the paper says of networks that are may fail here for that reason alone: it is reported as measured. Palette's recipe
-and sampler were chosen on scenes of the train split (`python -m benchmarks.samplers`). The four networks of Table 5
-have a plainer recipe, the same for each of them, and another sampler: they compare with each other alone.
+the paper says of networks that are may fail here for that reason alone: it is reported as measured. Palette's sampler
+was chosen on scenes of the train split (`python -m benchmarks.samplers`). The four networks of Table 5 have a plainer
+recipe, the same for each of them, and another sampler: they compare with each other alone.
 
 `python -m benchmarks.miniature` makes all of it again. This page is built by `palette-bench leaderboard build`, and
 [regression.toml](regression.toml) guards every number ([docs/regression.md](../../docs/regression.md)).

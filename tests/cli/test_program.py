@@ -81,6 +81,10 @@ def test_mistakes_are_explained(arguments: list[str], code: int, message: str, r
     [
         ("scenes32", "palette-bench prepare scenes32"),
         ("places10k+squash", "palette-bench prepare places10k --source DIR"),
+        (
+            "imagenet-ctest10k+adm+released-masks",
+            "palette-bench prepare imagenet-ctest10k --source DIR --geometry adm --released-masks FILE",
+        ),
         ("mine", "palette-bench prepare folder --source DIR --name mine --size N"),
     ],
 )

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import filelock
@@ -56,13 +57,19 @@ def _hold(path: Path, ready: "multiprocessing.synchronize.Event") -> None:
         time.sleep(60)
 
 
-def test_a_second_process_is_told_and_a_killed_one_frees_the_lock(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
+def _holder(path: Path) -> BaseProcess:
+    """A process that holds the lock until it is killed, or for a minute."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     holder = context.Process(target=_hold, args=(path, ready))
     holder.start()
     assert ready.wait(30)
+    return holder
+
+
+def test_a_second_process_is_told_and_a_killed_one_frees_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = _holder(path)
     with pytest.raises(InputError, match="already busy: a test"), exclusive(path, purpose="a test"):
         pass
     assert holder.pid is not None
@@ -103,11 +110,7 @@ def test_a_lock_is_taken_though_its_folder_was_removed_meanwhile(
 
 def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(path, ready))
-    holder.start()
-    assert ready.wait(30)
+    holder = _holder(path)
     threading.Timer(0.3, holder.kill).start()
     with exclusive(path, purpose="a test", seconds=60):
         holder.join()

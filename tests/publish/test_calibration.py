@@ -7,7 +7,7 @@ import pytest
 
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.prepare.frozen import FrozenSet, prepare_command
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish.calibration import (
     BANDS,
@@ -23,7 +23,6 @@ from palette_bench.publish.calibration import (
     judge,
     markdown,
     parse_bands,
-    prepare_command,
     printed_references,
     sheet,
     summary,
@@ -217,7 +216,7 @@ def test_geometries_and_the_commands_that_prepare_them(monkeypatch: pytest.Monke
     found = [set_id for set_id, _ in geometry_variants(f"{CTEST}+released-masks")]
     words = ("+released-masks", "+short-side-bilinear+released-masks", "+adm+released-masks")
     assert found == [CTEST + each for each in words]
-    assert prepare_command(found[1], opened()) == (
+    assert prepare_command(found[1]) == (
         f"palette-bench prepare {CTEST} --source DIR --geometry short-side-bilinear --released-masks FILE"
     )
     with pytest.raises(InputError, match="is not prepared"):

@@ -86,6 +86,10 @@ class NoisyInput(StrEnum):
     """Times sqrt(gamma), the best linear estimate of an image of unit variance. The less there is to see, the less
     noise a small network has to keep out of its few channels: near gamma 0 it is the regression."""
 
+    def of(self, noisy: Tensor, gamma: Tensor) -> Tensor:
+        """What the network is given of noisy images [n, 3, h, w] at ``gamma`` [n]."""
+        return noisy * gamma.sqrt()[:, None, None, None] if self is NoisyInput.WIENER else noisy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
@@ -352,10 +356,7 @@ class Network(nn.Module):
         """
         inputs = condition
         if noisy is not None:
-            scaled = (
-                noisy * gamma.sqrt()[:, None, None, None] if self.config.noisy_input is NoisyInput.WIENER else noisy
-            )
-            inputs = torch.cat([condition, scaled], dim=1)
+            inputs = torch.cat([condition, self.config.noisy_input.of(noisy, gamma)], dim=1)
         level = functional.silu(self.embed(sinusoids(self.config.gamma_embedding.of(gamma), self.config.channels)))
         x = self.stem(inputs)
         skips = [x]

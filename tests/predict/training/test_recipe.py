@@ -100,6 +100,6 @@ def test_the_recipes_that_ship_are_readable() -> None:
         name = card.name
         shipped = read_recipe(card.training, where=BASELINES / name)
         assert shipped.canonical()["steps"] == card.training["steps"]
-        for key in ("network", "mixing", "gamma_embedding", "known", "share_fill_noise"):
+        for key in ("network", "mixing", "gamma_embedding", "output", "noisy_input", "known", "share_fill_noise"):
             if key in card.config:
                 assert shipped.canonical()[key] == card.config[key], f"{name}: it runs as it was trained"
