@@ -10,8 +10,8 @@ from palette_bench.cli.options import ANY_PATH, jobs
 RUNS = {
     "colorize": ("classical-chroma-by-luminance", "input"),
     "inpaint-center": ("classical-push-pull", "classical-mean"),
-    "uncrop": ("classical-biharmonic", "classical-mirror"),
-    "jpeg-qf5": ("input", "classical-shifted-jpeg"),
+    "uncrop": ("classical-tile", "classical-mirror"),
+    "jpeg-qf5": ("input", "classical-median"),
 }
 """The tasks, and the two methods of each that have learnt nothing."""
 LEARNT = ("regression-scenes32-multitask", "palette-scenes32-multitask")
@@ -74,15 +74,10 @@ def command(out: Path, *, jobs: int | None) -> None:
         for task, classical in RUNS.items()
         for model in (*classical, *LEARNT)
     }
-    # The first row computes what all share: the references' features and FID's statistics.
-    first, *others = wanted
-    records = {first: rows.make(wanted[first], progress).record}
     # The slowest begin first, so that all processors are busy to the end.
-    others.sort(key=lambda key: key[1] in LEARNT and -LEARNT.index(key[1]) - 1)
-    label = f"{len(others)} more rows"
-    for row, scored in rows.make_all(
-        [wanted[key] for key in others], processes=processes, label=label, progress=progress
-    ):
+    planned = sorted(wanted.values(), key=lambda row: row.model in LEARNT and -LEARNT.index(row.model) - 1)
+    records = {}
+    for row, scored in rows.make_all(planned, processes=processes, label=f"{len(planned)} rows", progress=progress):
         records[row.task, str(row.model)] = scored.record
     click.echo(f"2. predicted and scored {len(RUNS)} tasks with 4 models each", err=True)
     groups = [[records[key] for key in wanted if key[0] == task] for task in RUNS]

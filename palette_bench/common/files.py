@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -121,11 +121,23 @@ def read_jsonl(path: Path, *, kind: str, next_step: str | None = None) -> list[d
 
 
 @contextmanager
-def exclusive(path: Path, *, purpose: str, seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock file ``path``; raises InputError when another process still holds it after ``seconds``."""
+def exclusive(
+    path: Path, *, purpose: str, seconds: float = 0.0, note: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock file ``path``; raises InputError when another process still holds it after ``seconds``.
+
+    Below 0, seconds are as many as it takes. ``note`` is told once that there is something to wait for.
+    """
     lock = filelock.FileLock(path)
     try:
-        _acquire(lock, path, seconds)
+        try:
+            _acquire(lock, path, 0.0)
+        except filelock.Timeout:
+            if seconds == 0.0:
+                raise
+            if note is not None:
+                note(f"waiting for another process: {purpose}")
+            _acquire(lock, path, seconds)
     except filelock.Timeout as error:
         raise InputError(
             f"another process is already busy: {purpose}",

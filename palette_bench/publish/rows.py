@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from palette_bench.common.errors import InputError
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.common.workers import map_unordered
 from palette_bench.predict import run as running
+from palette_bench.predict.adapters.hosting import fork_hosts
 from palette_bench.predict.card import find_card
 from palette_bench.prepare.frozen import open_set
 from palette_bench.score.record import ResultRecord, save
@@ -88,10 +90,19 @@ def make_all(rows: Sequence[Row], *, processes: int, label: str, progress: Progr
     """
     lanes = max(min(processes, len(rows)), 1)
     share = max(processes // lanes, 1)
+    jobs = [replace(row, jobs=share) for row in rows]
+    prepare = partial(fork_hosts, _modules_of(rows))
     with progress.task(label, len(rows), "rows") as shown:
-        for row, scored in map_unordered(_make_one, [replace(row, jobs=share) for row in rows], processes=lanes):
+        for row, scored in map_unordered(_make_one, jobs, processes=lanes, prepare=prepare):
             shown.advance()
             yield row, scored
+
+
+def _modules_of(rows: Sequence[Row]) -> list[str]:
+    """This package's modules that the rows' models are in; what others' do when imported is not known."""
+    models = {row.model for row in rows if row.model is not None}
+    modules = {find_card(model).adapter.entry.partition(":")[0] for model in models}
+    return sorted(name for name in modules if name.startswith("palette_bench."))
 
 
 def _make_one(row: Row) -> tuple[Row, Scored]:

@@ -34,8 +34,8 @@ class KeptRows:
                 data = path.read_bytes()
                 if bytes_digest(data) + SUFFIX != path.name:
                     raise ValueError("the digest does not fit")
-                for line in data.splitlines():
-                    value = json.loads(line)
+                # One call for all lines is several times as fast as one for each.
+                for value in json.loads(b"[" + b",".join(data.splitlines()) + b"]"):
                     rows[value["key"]] = value["row"]
             except FileNotFoundError:
                 continue

@@ -17,6 +17,7 @@ import pytest
 from palette_bench.common.canonical import canonical_json, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import atomic_writer, exclusive, write_bytes, write_json
+from tests.processes import alive
 
 
 def test_canonical_json_is_sorted_and_refuses_nan() -> None:
@@ -112,10 +113,20 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     holder = _holder(path)
     threading.Timer(0.3, holder.kill).start()
-    with exclusive(path, purpose="a test", seconds=60):
+    notes: list[str] = []
+    with exclusive(path, purpose="a test", seconds=60, note=notes.append):
         holder.join()
-    with exclusive(path, purpose="a test", seconds=60):
+    with exclusive(path, purpose="a test", seconds=60, note=notes.append):
         pass
+    assert notes == ["waiting for another process: a test"]
+
+
+def test_a_lock_can_be_waited_for_as_long_as_it_takes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = _holder(path)
+    threading.Timer(0.3, holder.kill).start()
+    with exclusive(path, purpose="a test", seconds=-1):
+        holder.join()
 
 
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
@@ -142,17 +153,9 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     pids = [int(path.stem) for path in workers]
-    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(_alive(pid) for pid in pids)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    assert not any(alive(pid) for pid in pids)
 
 
 def test_problems_are_counted_by_kind() -> None:

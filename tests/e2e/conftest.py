@@ -25,7 +25,7 @@ class Quickstart:
     returncode: int
 
     def predictions(self, method: str) -> Path:
-        """The folder of a classical method's predictions of `uncrop`: mirror or biharmonic."""
+        """The folder of a classical method's predictions of `uncrop`: mirror or tile."""
         return self.out / "uncrop" / f"classical-{method}"
 
 

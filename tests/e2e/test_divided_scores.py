@@ -65,7 +65,7 @@ def test_another_prediction_is_another_record(
 ) -> None:
     """The twin of the tests above: what they call equal is not always equal."""
     new_home("other")
-    other = score(run, quickstart.predictions("biharmonic"), *ALSO)
+    other = score(run, quickstart.predictions("tile"), *ALSO)
     assert other["result_id"] != whole["result_id"]
     assert numbers(other) != pytest.approx(numbers(whole), rel=1e-6)
 

@@ -27,8 +27,8 @@ def test_an_entry_from_predictions_rises_to_rerun(
 ) -> None:
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(quickstart.home))
     monkeypatch.chdir(tmp_path)
-    preds = quickstart.predictions("biharmonic")
-    result = quickstart.out / "results" / "uncrop-classical-biharmonic"
+    preds = quickstart.predictions("tile")
+    result = quickstart.out / "results" / "uncrop-classical-tile"
     submit = ("submit", result, "--name", "Biharmonic", "--training-data", "none", "--jobs", 1)
     code, _, err = run(*submit, "--preds", quickstart.predictions("mirror"))
     assert code == ExitCode.VERIFICATION
@@ -37,7 +37,7 @@ def test_an_entry_from_predictions_rises_to_rerun(
     assert code == 0, err
     entry = Path(out.splitlines()[0])
     content = json.loads((entry / "entry.json").read_text())
-    assert content["model"]["card"] == "classical-biharmonic"
+    assert content["model"]["card"] == "classical-tile"
     shown = sorted((entry / "audit").iterdir())
     assert len(shown) == 8
     for path in shown:
@@ -62,7 +62,7 @@ def test_an_entry_from_predictions_rises_to_rerun(
     shutil.copytree(preds, rerun_folder(read_record(result).record), dirs_exist_ok=True)
     for options, tier in (
         (("--rescore", preds), "rescored"),
-        (("--rerun", "classical-biharmonic"), "rerun"),
+        (("--rerun", "classical-tile"), "rerun"),
         (("--rescore", preds), "rerun"),
     ):
         assert run("leaderboard", "check", entry, *options, "--grant", "--jobs", 1)[0] == 0

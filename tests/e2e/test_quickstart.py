@@ -60,7 +60,7 @@ def test_samples_of_an_item_have_their_diversity(
         samples = tmp_path / "preds" / path.stem
         samples.mkdir(parents=True)
         (samples / "0.png").hardlink_to(path)
-        (samples / "1.png").hardlink_to(quickstart.predictions("biharmonic") / path.name)
+        (samples / "1.png").hardlink_to(quickstart.predictions("tile") / path.name)
     arguments = ("score", "--task", "uncrop", "--preds", tmp_path / "preds", "--json", "--out", tmp_path / "record")
     code, out, err = run(*arguments)
     assert code == 0, err

@@ -69,7 +69,7 @@ def test_published_predictions_reproduce(
 
 
 def test_other_predictions_do_not(manifest: Path, quickstart: Quickstart, run: RunCommand, tmp_path: Path) -> None:
-    preds = preds_of(quickstart, tmp_path, "biharmonic")
+    preds = preds_of(quickstart, tmp_path, "tile")
     code, out, _ = run("regress", manifest, "--preds", preds, "--junit", tmp_path / "j.xml")
     assert code == ExitCode.REGRESSION
     assert "not-reproducing" in out

@@ -23,6 +23,7 @@ from palette_bench.predict.run import Options, Predicted, given_of, predict
 from palette_bench.predict.seeds import seed_of
 from palette_bench.prepare.frozen import FrozenSet
 from tests.predict.small_set import content, write_card
+from tests.processes import alive
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes and signals of POSIX")
 
@@ -255,17 +256,9 @@ def test_a_program_that_hangs_is_killed_with_its_children(small: FrozenSet, here
         runner.run(wanted(small))
     child = int((here / "mine" / "child").read_text())
     limit = time.monotonic() + 10
-    while _alive(child) and time.monotonic() < limit:
+    while alive(child) and time.monotonic() < limit:
         time.sleep(0.01)
-    assert not _alive(child)
-
-
-def _alive(number: int) -> bool:
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    assert not alive(child)
 
 
 def test_a_folder_of_finished_outputs_is_checked_and_taken_over(small: FrozenSet, here: Path) -> None:
@@ -332,6 +325,6 @@ def test_a_program_dies_with_the_process_that_started_it(small: FrozenSet, here:
     number = int((here / "mine" / "pid").read_text())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while _alive(number) and time.monotonic() < limit:
+    while alive(number) and time.monotonic() < limit:
         time.sleep(0.01)
-    assert not _alive(number)
+    assert not alive(number)
