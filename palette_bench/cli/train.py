@@ -68,7 +68,7 @@ def command(
     from palette_bench.predict.card import find_card
     from palette_bench.predict.training.export import export_weights
     from palette_bench.predict.training.loop import Options, train
-    from palette_bench.predict.training.recipe import read_recipe
+    from palette_bench.predict.training.recipe import check_runs_as_trained, read_recipe
     from palette_bench.predict.training.sources import open_training_source
 
     found = find_card(card)
@@ -83,6 +83,7 @@ def command(
         )
     where = (found.folder or Path(card)) / "card.toml"
     recipe = read_recipe(found.training, where=where)
+    check_runs_as_trained(recipe, found)
     folder = out or Path("palette-bench-runs") / found.name
     if export is not None:
         written = export_weights(folder, export, half=half)

@@ -60,6 +60,14 @@ def test_mistakes_in_a_card_are_listed(tmp_path: Path, run: RunCommand) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_card_that_would_run_otherwise_than_it_trains(run: RunCommand, tmp_path: Path) -> None:
+    card = write_card(tmp_path, steps=1, more='output = "velocity"')
+    code, out, err = run("train", card, "--out", tmp_path / "run")
+    assert (code, out) == (3, "")
+    assert "output: [training] velocity, [config] noise" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_recipe_in_the_same_folder(tmp_path: Path, run: RunCommand) -> None:
     assert run("train", write_card(tmp_path, steps=1), "--out", tmp_path / "run")[0] == 0
     code, _, err = run("train", write_card(tmp_path, steps=1, more="seed = 4"), "--out", tmp_path / "run")

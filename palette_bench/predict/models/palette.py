@@ -51,12 +51,13 @@ _CONFIG_KEYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A card's ``[config]``: the network, how it was trained to see a hole, and how it is sampled.
+    """A card's ``[config]``: the network and its preset's name, how it was trained to see a hole, how it is sampled.
 
     ``batch`` is the fixed number of images that go through the network at a time: a short batch is filled up, so that
     an image's bits do not depend on how many were asked for.
     """
 
+    preset: str
     network: NetworkConfig
     known: KnownRegion
     share_fill_noise: bool
@@ -105,7 +106,7 @@ def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConf
         )
     network = preset(name, mixing=mixing, image_inputs=image_inputs)
     network = replace(network, gamma_embedding=embedding, output=output, noisy_input=noisy_input)
-    return ModelConfig(network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
+    return ModelConfig(preset=name, network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
 
 
 def load_network(config: NetworkConfig, path: Path, device: torch.device) -> Network:

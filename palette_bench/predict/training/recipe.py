@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.predict.card import Card
 from palette_bench.predict.models.diffusion import (
     DiffusionConfig,
     GammaDistribution,
@@ -16,6 +17,7 @@ from palette_bench.predict.models.diffusion import (
     LossTarget,
     MaskNorm,
 )
+from palette_bench.predict.models.palette import read_config
 from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, NoisyInput, Output, preset
 from palette_bench.predict.training.degradations import Family
 
@@ -25,6 +27,12 @@ class Kind(StrEnum):
 
     PALETTE = "palette"
     REGRESSION = "regression"
+
+
+_RUN_BY = {
+    "palette_bench.predict.models.palette:Palette": Kind.PALETTE,
+    "palette_bench.predict.models.palette:Regression": Kind.REGRESSION,
+}
 
 
 class SourceKind(StrEnum):
@@ -209,3 +217,39 @@ def read_recipe(table: Mapping[str, object], *, where: Path) -> Recipe:
     except UsageError as error:
         raise InputError(str(error), where=where) from error
     return recipe
+
+
+def check_runs_as_trained(recipe: Recipe, card: Card) -> None:
+    """Raise InputError where a card's ``[config]`` would run these weights otherwise than ``[training]`` makes them.
+
+    What the output means, for one, is not to be seen in the weights: the images would be bad and nothing would say
+    why. A class of others has a ``[config]`` of its own, which is not looked at.
+    """
+    kind = _RUN_BY.get(card.adapter.entry)
+    if kind is None:
+        return
+    config = read_config(card.config, image_inputs=recipe.kind is Kind.PALETTE)
+    run = config.network
+    pairs: dict[str, tuple[object, object]] = {
+        "kind": (recipe.kind, kind),
+        "network": (recipe.network, config.preset),
+        "mixing": (recipe.mixing, run.mixing),
+        "gamma_embedding": (recipe.gamma_embedding, run.gamma_embedding),
+        "output": (recipe.output, run.output),
+        "noisy_input": (recipe.noisy_input, run.noisy_input),
+    }
+    if recipe.kind is Kind.PALETTE:
+        pairs["known"] = recipe.known, config.known
+        pairs["share_fill_noise"] = recipe.share_fill_noise, config.share_fill_noise
+    problems = [
+        Problem("differs", name, f"[training] {_plain(there)}, [config] {_plain(here)}")
+        for name, (there, here) in pairs.items()
+        if there != here
+    ]
+    if problems:
+        raise InputError(
+            "a card would run its weights otherwise than it trains them",
+            where=card.folder or card.name,
+            problems=problems,
+            next_step="let [config] and [adapter] say what [training] says",
+        )

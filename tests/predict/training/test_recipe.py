@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from palette_bench.common.errors import InputError
-from palette_bench.predict.card import find_card
+from palette_bench.predict.card import find_card, load_card
 from palette_bench.predict.models.diffusion import LossNorm
 from palette_bench.predict.training.degradations import Family
-from palette_bench.predict.training.recipe import Recipe, read_recipe
+from palette_bench.predict.training.recipe import Recipe, check_runs_as_trained, read_recipe
 from tests.predict.training.runs import TABLE, recipe
+from tests.training_card import write_card
 
 BASELINES = Path(__file__).parents[3] / "baselines"
 
@@ -100,6 +101,26 @@ def test_the_recipes_that_ship_are_readable() -> None:
         name = card.name
         shipped = read_recipe(card.training, where=BASELINES / name)
         assert shipped.canonical()["steps"] == card.training["steps"]
-        for key in ("network", "mixing", "gamma_embedding", "output", "noisy_input", "known", "share_fill_noise"):
-            if key in card.config:
-                assert shipped.canonical()[key] == card.config[key], f"{name}: it runs as it was trained"
+        check_runs_as_trained(shipped, card)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", "palette64"),
+        ("mixing", "dilated"),
+        ("gamma_embedding", "raw"),
+        ("output", "velocity"),
+        ("noisy_input", "wiener"),
+        ("known", "noised"),
+        ("share_fill_noise", True),
+        ("kind", "regression"),
+    ],
+)
+def test_a_card_that_would_run_otherwise_than_it_trains_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    card = load_card(write_card(tmp_path))
+    check_runs_as_trained(read_recipe(card.training, where=tmp_path), card)
+    other = read_recipe({**card.training, name: value}, where=tmp_path)
+    with pytest.raises(InputError, match="otherwise than it trains") as caught:
+        check_runs_as_trained(other, card)
+    assert [problem.where for problem in caught.value.problems] == [name]
