@@ -27,9 +27,14 @@ def test_an_entry_from_predictions_rises_to_rerun(
 ) -> None:
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(quickstart.home))
     monkeypatch.chdir(tmp_path)
-    preds = quickstart.predictions("tile")
-    result = quickstart.out / "results" / "uncrop-classical-tile"
-    submit = ("submit", result, "--name", "Biharmonic", "--training-data", "none", "--jobs", 1)
+    # A row that the shipped leaderboard does not have yet.
+    method, preds, result = "classical-navier-stokes", tmp_path / "preds", tmp_path / "result"
+    made = ("predict", "--set", "scenes32", "--task", "uncrop", "--model", method, "--out", preds, "--jobs", 1)
+    scored = ("score", "--task", "uncrop", "--preds", preds, "--out", result, "--jobs", 1)
+    for arguments in (made, scored):
+        code, _, err = run(*arguments)
+        assert code == 0, err
+    submit = ("submit", result, "--name", "Navier-Stokes", "--training-data", "none", "--jobs", 1)
     code, _, err = run(*submit, "--preds", quickstart.predictions("mirror"))
     assert code == ExitCode.VERIFICATION
     assert "these are not the predictions that were scored" in err
@@ -37,7 +42,7 @@ def test_an_entry_from_predictions_rises_to_rerun(
     assert code == 0, err
     entry = Path(out.splitlines()[0])
     content = json.loads((entry / "entry.json").read_text())
-    assert content["model"]["card"] == "classical-tile"
+    assert content["model"]["card"] == method
     shown = sorted((entry / "audit").iterdir())
     assert len(shown) == 8
     for path in shown:
@@ -62,7 +67,7 @@ def test_an_entry_from_predictions_rises_to_rerun(
     shutil.copytree(preds, rerun_folder(read_record(result).record), dirs_exist_ok=True)
     for options, tier in (
         (("--rescore", preds), "rescored"),
-        (("--rerun", "classical-tile"), "rerun"),
+        (("--rerun", method), "rerun"),
         (("--rescore", preds), "rerun"),
     ):
         assert run("leaderboard", "check", entry, *options, "--grant", "--jobs", 1)[0] == 0
