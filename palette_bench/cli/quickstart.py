@@ -74,8 +74,10 @@ def command(out: Path, *, jobs: int | None) -> None:
         for task, classical in RUNS.items()
         for model in (*classical, *LEARNT)
     }
-    # The slowest begin first, so that all processors are busy to the end.
-    planned = sorted(wanted.values(), key=lambda row: row.model in LEARNT and -LEARNT.index(row.model) - 1)
+    # The slowest begin early, so that all processors are busy to the end; but one that is soon scored begins first:
+    # it computes FID's statistics, for which others would wait.
+    soonest, *others = wanted.values()
+    planned = [soonest, *sorted(others, key=lambda row: row.model in LEARNT and -LEARNT.index(row.model) - 1)]
     records = {}
     for row, scored in rows.make_all(planned, processes=processes, label=f"{len(planned)} rows", progress=progress):
         records[row.task, str(row.model)] = scored.record

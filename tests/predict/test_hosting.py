@@ -21,7 +21,7 @@ SERVICE = """
     class Tells:
         def __call__(self, request):
             seen = {"pid": os.getpid(), "parent": os.getppid(), "at start": AT_START}
-            return seen | {"threads": os.environ.get("OMP_NUM_THREADS")}
+            return seen | {"threads": os.environ.get("OMP_NUM_THREADS"), "later": os.environ.get("SET_LATER")}
 
     class Waits:
         def __call__(self, request):
@@ -57,6 +57,7 @@ def test_forked_hosts_are_processes_of_their_own_with_the_imports_made(tmp_path:
         """
         fork_hosts(["colorsys"])
         assert "OMP_NUM_THREADS" not in os.environ
+        os.environ["SET_LATER"] = "yes"
         found = seen(Tells, [1], ONE_THREAD, 1) + seen(Tells, [1], ONE_THREAD, 1) + seen(Tells, [1], {}, 1)
         print(json.dumps([os.getpid(), found]))
         """,
@@ -68,6 +69,7 @@ def test_forked_hosts_are_processes_of_their_own_with_the_imports_made(tmp_path:
     assert first["parent"] == second["parent"] != own
     assert first["at start"] == second["at start"] == ["colorsys"]
     assert first["threads"] == "1"
+    assert first["later"] == "yes", "the environment is the program's of now, not the server's"
     # A host that is to have more threads is not forked from a server that has one.
     assert other["parent"] == own
     assert other["at start"] == []

@@ -76,8 +76,8 @@ class Host(Generic[_Ask, _Answer]):
         patience = None if seconds is None else max(seconds, LEAST_SECONDS_TO_BUILD)
         self._deadline = None if patience is None else time.monotonic() + patience
         self._waiting_for = "while it was built"
-        environment = dict(environment or {})
         forked = _forked and environment == ONE_THREAD
+        environment = {**os.environ, **(environment or {})}
         context = multiprocessing.get_context("forkserver") if forked else multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         self.connection: Connection[_Ask | None, object] = here
@@ -177,6 +177,8 @@ def _serve(
 ) -> None:
     """What a host does: build, say so, answer until it is told to end."""
     workers.start_worker(None)
+    # A server's environment is that of when it was started.
+    os.environ.clear()
     os.environ.update(environment)
     if folder is not None:
         os.chdir(folder)
