@@ -73,9 +73,7 @@ def push_pull(values: Floats, weights: Floats) -> Floats:
     height, width = weights.shape[:2]
     if height == width == 1:
         return values
-    margins = ((0, height % 2), (0, width % 2), (0, 0))
-    weighted = _block_sums(np.pad(values * weights, margins))
-    sums = _block_sums(np.pad(weights, margins))
+    weighted, sums = _block_sums(values * weights), _block_sums(weights)
     means = np.divide(weighted, sums, out=np.zeros_like(weighted), where=sums > 0)
     coarse = push_pull(means, np.minimum(sums, 1.0))
     smooth = _doubled(_doubled(coarse).swapaxes(0, 1)).swapaxes(0, 1)[:height, :width]
@@ -83,7 +81,10 @@ def push_pull(values: Floats, weights: Floats) -> Floats:
 
 
 def _block_sums(samples: Floats) -> Floats:
-    """Sums over blocks of two by two pixels."""
+    """Sums over blocks of two by two pixels; beyond the last row and column there is nothing."""
+    height, width = samples.shape[:2]
+    if height % 2 or width % 2:
+        samples = np.pad(samples, ((0, height % 2), (0, width % 2), (0, 0)))
     rows = samples[0::2] + samples[1::2]
     return rows[:, 0::2] + rows[:, 1::2]
 
