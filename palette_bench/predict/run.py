@@ -5,6 +5,7 @@ divided, or done by several processes calls the model with the very batches of o
 known from journals: a line an output, written after its file has its name.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -334,8 +335,15 @@ class _Journal:
 
     def add(self, rows: Sequence[_Row]) -> None:
         """Write rows; they are the system's when this returns."""
-        self._stream.write(b"".join(json.dumps(asdict(row)).encode() + b"\n" for row in rows))
-        self._stream.flush()
+        try:
+            self._stream.write(b"".join(json.dumps(asdict(row)).encode() + b"\n" for row in rows))
+            self._stream.flush()
+        except OSError as error:
+            # Closing it would try again, and fail without a name.
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            error.filename = str(self._path)
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()

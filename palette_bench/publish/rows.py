@@ -91,7 +91,8 @@ def make_all(rows: Sequence[Row], *, processes: int, label: str, progress: Progr
     lanes = max(min(processes, len(rows)), 1)
     share = max(processes // lanes, 1)
     jobs = [replace(row, jobs=share) for row in rows]
-    prepare = partial(fork_hosts, _modules_of(rows))
+    # For the life of these processes, not of this one.
+    prepare = partial(fork_hosts, _modules_of(rows)) if lanes > 1 else None
     with progress.task(label, len(rows), "rows") as shown:
         for row, scored in map_unordered(_make_one, jobs, processes=lanes, prepare=prepare):
             shown.advance()

@@ -92,18 +92,23 @@ def test_refusals(run: RunCommand, more: tuple[str, ...], code: ExitCode, says: 
     assert "Traceback" not in err
 
 
-def test_a_full_disk_is_told_as_such(run: RunCommand) -> None:
+@pytest.mark.parametrize(
+    ("size", "samples", "where"), [(1500, 1, "preds/a000.png"), (12_000, 10, ".predict/1-of-1.jsonl")]
+)
+def test_a_full_disk_is_told_as_such(run: RunCommand, size: int, samples: int, where: str) -> None:
+    """Whether it is an image that does not fit any more, or the journal of what was made."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    arguments = ("predict", *MODEL, "--samples", samples, "--out", "preds", "--jobs", 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        code, _, err = run("predict", *MODEL, "--out", "preds", "--jobs", 1)
+        code, _, err = run(*arguments)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == ExitCode.INPUT
     assert "the disk is full" in err
-    assert "preds/a000.png" in err
-    assert run("predict", *MODEL, "--out", "preds", "--jobs", 1)[0] == 0
+    assert where in err
+    assert run(*arguments)[0] == 0
 
 
 def test_what_a_model_prints_is_no_result(tmp_path: Path) -> None:

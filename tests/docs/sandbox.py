@@ -145,7 +145,7 @@ class Sandbox:
         _must("submit", "mine", "--name", "My model", "--preds", "outputs", "--training-data", "none")
         for task in ("uncrop", "jpeg-qf5", "inpaint-center"):
             save(photo_record(task=task), ITEMS, Path(f"photographs-{task}"))
-        for sample, method in enumerate(("mirror", "biharmonic")):
+        for sample, method in enumerate(("mirror", "tile")):
             for path in self.quickstart.predictions(method).glob("*.png"):
                 target = Path("diverse") / path.stem / f"{sample}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)

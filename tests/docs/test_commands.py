@@ -187,6 +187,12 @@ LINES = {
         "python -m palette_bench.score.backbones.scenes32_training --help", 0, "13 minutes"
     ),
     "python -m benchmarks.scenes32_facts": Run("python -m benchmarks.scenes32_facts --help", 0, "minutes"),
+    **{
+        f"python -m benchmarks.samplers {what} dpmpp_2m:5:logsnr --samples 16": Run(
+            f"python -m benchmarks.samplers {what} dpmpp_2m:5:logsnr --samples 2 --scenes 8", 0, "minutes"
+        )
+        for what in ("palette-scenes32-jpeg jpeg-qf20", "palette-scenes32-colorize colorize")
+    },
 }
 PLACES = {"my-photos", "crops", "central"}
 """Names of sets that the reader makes."""
