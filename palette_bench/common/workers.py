@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from palette_bench.common.errors import InputError
@@ -18,6 +20,7 @@ from palette_bench.common.errors import InputError
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 JOBS_AHEAD = 3
+SECONDS_TO_END = 5.0
 TERMINATED = 128 + signal.SIGTERM
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -99,6 +102,24 @@ def deaf_to_interrupts() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
+def _end(workers: Sequence[BaseProcess]) -> None:
+    """Terminate workers, and kill those that are still there a moment later.
+
+    One that ends while it holds the queue's lock would leave another one waiting for it, and the pool with it.
+    """
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            worker.terminate()
+    left = {worker.sentinel: worker for worker in workers}
+    limit = time.monotonic() + SECONDS_TO_END
+    while left and (gone := connection.wait(list(left), max(limit - time.monotonic(), 0.0))):
+        for sentinel in gone:
+            del left[sentinel]  # type: ignore[arg-type]
+    for worker in left.values():
+        with contextlib.suppress(OSError):
+            worker.kill()
+
+
 def map_unordered(
     function: Callable[[_Job], _Result],
     jobs: Iterable[_Job],
@@ -148,8 +169,6 @@ def map_unordered(
     finally:
         workers = list((getattr(pool, "_processes", None) or {}).values())
         if not finished:
-            for worker in workers:
-                with contextlib.suppress(OSError):
-                    worker.terminate()
+            _end(workers)
         # Waiting for workers that are gone takes no time, and the interpreter's end would trip over their remains.
         pool.shutdown(wait=True, cancel_futures=True)

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from palette_bench.common.canonical import canonical_json, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import atomic_writer, exclusive, write_bytes, write_json
+from palette_bench.common.workers import map_unordered
 from tests.processes import alive
 
 
@@ -156,6 +158,21 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(alive(pid) for pid in pids)
+
+
+def _stubborn(number: int) -> None:
+    """The first job fails, the others do not end when they are asked to."""
+    if number == 0:
+        time.sleep(0.5)
+        raise ValueError("the first")
+    while True:
+        with contextlib.suppress(SystemExit):
+            time.sleep(600)
+
+
+def test_workers_that_do_not_end_are_killed() -> None:
+    with pytest.raises(ValueError, match="the first"):
+        list(map_unordered(_stubborn, range(2), processes=2))
 
 
 def test_problems_are_counted_by_kind() -> None:
