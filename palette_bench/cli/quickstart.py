@@ -69,7 +69,6 @@ def command(out: Path, *, jobs: int | None) -> None:
             name=find_card(model).title,
             preds=out / task / model,
             record=out / "results" / f"{task}-{model}",
-            jobs=processes,
         )
         for task, classical in RUNS.items()
         for model in (*classical, *LEARNT)

@@ -126,7 +126,7 @@ def exclusive(
 ) -> Iterator[None]:
     """Hold the lock file ``path``; raises InputError when another process still holds it after ``seconds``.
 
-    Below 0, seconds are as many as it takes. ``note`` is told once that there is something to wait for.
+    ``note`` is told once that there is something to wait for.
     """
     lock = filelock.FileLock(path)
     try:

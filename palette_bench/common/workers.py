@@ -113,8 +113,7 @@ def _end(workers: Sequence[BaseProcess]) -> None:
     left = {worker.sentinel: worker for worker in workers}
     limit = time.monotonic() + SECONDS_TO_END
     while left and (gone := connection.wait(list(left), max(limit - time.monotonic(), 0.0))):
-        for sentinel in gone:
-            del left[sentinel]  # type: ignore[arg-type]
+        left = {sentinel: worker for sentinel, worker in left.items() if sentinel not in gone}
     for worker in left.values():
         with contextlib.suppress(OSError):
             worker.kill()

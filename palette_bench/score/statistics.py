@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ from palette_bench.score.metrics.frechet import Moments, moments
 from palette_bench.score.ranks import PART_CHUNK
 
 BLOCK = 512
-FOR_EVER = -1.0
 IMPORTED = "imported-"
 """Begins the name of a reference set that is known by its statistics alone."""
 
@@ -166,7 +166,7 @@ def compute(
     images, names = _open(protocol, reference, source, labels)
     lock = statistics_folder() / ".locks" / f"{opened.set_id}-{reference}-{backbone.name}.lock"
     # What the other one computes is not computed again.
-    with exclusive(lock, purpose=f"computing statistics of {reference}", seconds=FOR_EVER, note=progress.note):
+    with exclusive(lock, purpose=f"computing statistics of {reference}", seconds=math.inf, note=progress.note):
         digests, features = _extracted(
             images, names, protocol, backbone, output, store, batch_size=batch_size, workers=workers, progress=progress
         )

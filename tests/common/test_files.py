@@ -1,4 +1,5 @@
 import contextlib
+import math
 import multiprocessing
 import os
 import shutil
@@ -127,7 +128,7 @@ def test_a_lock_can_be_waited_for_as_long_as_it_takes(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     holder = _holder(path)
     threading.Timer(0.3, holder.kill).start()
-    with exclusive(path, purpose="a test", seconds=-1):
+    with exclusive(path, purpose="a test", seconds=math.inf):
         holder.join()
 
 
