@@ -51,6 +51,26 @@ def outputs(model: Adapter, conditions: Sequence[Condition], sample: int) -> lis
     return images
 
 
+class Judge:
+    """Prints the numbers of images against the scenes that they restore."""
+
+    def __init__(self, scenes: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.scenes, self.labels, self.backbone = scenes, labels, load()
+        self.references = self.backbone.extract(scenes)["features"]
+
+    def head(self) -> None:
+        print(f"{'':36s}    FID     IS     CA     PD   PSNR")
+
+    def show(self, name: str, made: NDArray[np.uint8]) -> None:
+        seen = self.backbone.extract(made)
+        fid = frechet_distance(seen["features"], self.references).value
+        score = inception_score(seen["logits"]).value
+        share = accuracy(seen["logits"], self.labels).percent
+        distance = perceptual_distance(seen["features"], self.references, power=Power.L2).items.mean()
+        near = np.mean([psnr(image, scene) for image, scene in zip(made, self.scenes, strict=True)])
+        print(f"{name:36s} {fid:6.2f} {score:6.2f} {share:6.1f} {distance:6.2f} {near:6.2f}", flush=True)
+
+
 def sampler_of(text: str) -> dict[str, object]:
     """``kind:steps:spacing`` as a card's table."""
     kind, steps, spacing = text.split(":")
@@ -77,8 +97,6 @@ def main() -> None:
     scenes, labels = render(Split.TRAIN, np.arange(FIRST_SCENE, FIRST_SCENE + options.scenes))
     task = TASKS[options.task]
     conditions = [make_condition(task, scene, hole_of(task, SIZE, None)) for scene in scenes]
-    backbone = load()
-    references = backbone.extract(scenes)["features"]
 
     models: list[tuple[str, Adapter]] = []
     if twin in baseline_names():
@@ -88,25 +106,16 @@ def main() -> None:
         config = {**card.config, "sampler": sampler_of(text)}
         models.append((text, Palette(setting_of(card, options.task, config, options.weights))))
     print(f"{options.model}, {options.task}, {options.scenes} scenes of the train split")
-    print(f"{'':24s}    FID     IS     CA     PD   PSNR")
-
-    def show(name: str, made: NDArray[np.uint8]) -> None:
-        seen = backbone.extract(made)
-        fid = frechet_distance(seen["features"], references).value
-        score = inception_score(seen["logits"]).value
-        share = accuracy(seen["logits"], labels).percent
-        distance = perceptual_distance(seen["features"], references, power=Power.L2).items.mean()
-        near = np.mean([psnr(image, scene) for image, scene in zip(made, scenes, strict=True)])
-        print(f"{name:24s} {fid:6.2f} {score:6.2f} {share:6.1f} {distance:6.2f} {near:6.2f}", flush=True)
-
+    judge = Judge(scenes, labels)
+    judge.head()
     for name, model in models:
         first = np.stack(outputs(model, conditions, 0))
-        show(name, first)
+        judge.show(name, first)
         if options.samples > 1 and isinstance(model, Palette):
             total = first.astype(np.float64)
             for sample in range(1, options.samples):
                 total += np.stack(outputs(model, conditions, sample))
-            show(f"  mean of {options.samples}", np.rint(total / options.samples).astype(np.uint8))
+            judge.show(f"  mean of {options.samples}", np.rint(total / options.samples).astype(np.uint8))
 
 
 if __name__ == "__main__":

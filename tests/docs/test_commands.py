@@ -193,6 +193,12 @@ LINES = {
         )
         for what in ("palette-scenes32-jpeg jpeg-qf20", "palette-scenes32-colorize colorize")
     },
+    "python -m benchmarks.samplers palette-scenes32-colorize colorize ancestral:80:logsnr": Run(
+        "python -m benchmarks.samplers palette-scenes32-colorize colorize ancestral:2:logsnr --scenes 8", 0, "minutes"
+    ),
+    "python -m benchmarks.colours palette-scenes32-colorize": Run(
+        "python -m benchmarks.colours palette-scenes32-colorize --scenes 8", 0, "minutes"
+    ),
 }
 PLACES = {"my-photos", "crops", "central"}
 """Names of sets that the reader makes."""
