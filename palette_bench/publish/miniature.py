@@ -352,10 +352,10 @@ scenes32 is the embedded world of palette-bench: drawn 32x32 scenes of 20 classe
 Every row is a baseline of `baselines/`, run with `palette-bench predict` and scored with `palette-bench score` on the
 2,000 scenes of the evaluation set; its record lies in `records/<task>/<model>.json`. Errors are standard errors
 ([docs/uncertainty.md](../../docs/uncertainty.md)). Palette and regression are the same small network (1.0 M parameters)
-with equal training, half an hour of one processor core each: the cards say how much. They are far from converged, and
-what the paper says of networks that are may fail here for that reason alone: it is reported as measured, and where CA
-and IS go is looked into in [docs/scenes32.md](../../docs/scenes32.md#where-ca-and-is-go). Palette's sampler was chosen
-on scenes of the train split (`python -m benchmarks.samplers`).
+with equal training, a processor core's work of less than an hour: the cards say how much. They are far from converged,
+and what the paper says of networks that are may fail here for that reason alone: it is reported as measured, and where
+CA and IS go is looked into in [docs/scenes32.md](../../docs/scenes32.md#where-ca-and-is-go). Palette's sampler was
+chosen on scenes of the train split (`python -m benchmarks.samplers`).
 
 `python -m benchmarks.miniature` makes all of it again. This page is built by `palette-bench leaderboard build`, and
 [regression.toml](regression.toml) guards every number ([docs/regression.md](../../docs/regression.md)).
