@@ -13,7 +13,7 @@ from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.prepare import canary
 from palette_bench.score.backbones import base, weights
 from tests.adversarial import files
-from tests.adversarial.harness import COUNT, TINY, accepted, prepare
+from tests.adversarial.harness import COUNT, TINY, assert_accepted, prepare
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = files.images(folder / "source", COUNT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(folder / "home"))
-        accepted(prepare(source))
+        assert_accepted(prepare(source))
     return folder
 
 

@@ -69,14 +69,14 @@ def finish(process: "subprocess.Popen[str]") -> Outcome:
     return Outcome(process.returncode, out, err)
 
 
-def accepted(outcome: Outcome) -> Outcome:
+def assert_accepted(outcome: Outcome) -> Outcome:
     """The command succeeded and nothing looks like a bug."""
     assert outcome.code == ExitCode.OK, outcome.err
     assert "Traceback" not in outcome.err
     return outcome
 
 
-def refused(outcome: Outcome, code: ExitCode, *says: str, next_step: bool = True) -> Outcome:
+def assert_refused(outcome: Outcome, code: ExitCode, *says: str, next_step: bool = True) -> Outcome:
     """The command failed with this exit code, and its message says all of ``says`` and what to do next."""
     shown = outcome.out + outcome.err
     assert outcome.code == code, shown
@@ -106,4 +106,4 @@ def prepare(source: Path, *options: object, name: str = TINY) -> Outcome:
 
 def data_digest(source: Path, *, name: str) -> object:
     """The data digest of a set newly prepared from ``source``."""
-    return accepted(prepare(source, "--json", name=name)).json()["data_digest"]
+    return assert_accepted(prepare(source, "--json", name=name)).json()["data_digest"]

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from palette_bench.common.errors import ExitCode
 from palette_bench.prepare.sources.labels import DEVKIT_TRUTH, imagenet_name
 from tests.adversarial import files
-from tests.adversarial.harness import complete_sets, refused, run
+from tests.adversarial.harness import assert_refused, complete_sets, run
 
 EVERY = 50_000
 CLASSES = 1000
@@ -79,7 +79,7 @@ def test_a_wrong_label_file_is_named(kind: str, imagenet: Path, tmp_path: Path, 
     path = tmp_path / "labels.txt"
     path.write_bytes(content)
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--labels", path, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(path), *says)
+    assert_refused(outcome, ExitCode.INPUT, str(path), *says)
     assert "\x1b" not in outcome.err
     assert complete_sets(home) == []
 
@@ -87,17 +87,17 @@ def test_a_wrong_label_file_is_named(kind: str, imagenet: Path, tmp_path: Path, 
 def test_a_missing_label_file_is_named(imagenet: Path, tmp_path: Path, home: Path) -> None:
     path = tmp_path / "nowhere.txt"
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--labels", path, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(path), "a label file cannot be read", "No such file")
+    assert_refused(outcome, ExitCode.INPUT, str(path), "a label file cannot be read", "No such file")
 
 
 def test_a_folder_that_is_not_the_devkit_is_named(imagenet: Path, tmp_path: Path, home: Path) -> None:
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--labels", tmp_path, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(tmp_path), "not the devkit's", DEVKIT_TRUTH)
+    assert_refused(outcome, ExitCode.INPUT, str(tmp_path), "not the devkit's", DEVKIT_TRUTH)
 
 
 def test_no_labels_at_all_are_asked_for(imagenet: Path, home: Path) -> None:
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(imagenet), "the labels of all 50,000 images", "--labels")
+    assert_refused(outcome, ExitCode.INPUT, str(imagenet), "the labels of all 50,000 images", "--labels")
 
 
 def _garbage(path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_wrong_table_of_the_devkit_is_named(kind: str, imagenet: Path, tmp_pat
     make(devkit / "meta.mat")
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--labels", devkit.parent, "--jobs", 1)
     where = devkit.parent if kind == "other classes" else devkit / "meta.mat"
-    refused(outcome, ExitCode.INPUT, str(where), says)
+    assert_refused(outcome, ExitCode.INPUT, str(where), says)
     assert complete_sets(home) == []
 
 
@@ -159,20 +159,20 @@ def test_labels_that_contradict_the_class_folders_are_named(tmp_path: Path, home
     path.write_bytes(_named((n + 1) % CLASSES for n in range(EVERY)))
     outcome = run("prepare", "imagenet-ctest10k", "--source", source, "--labels", path, "--jobs", 1)
     says = f"contradiction: {ONE}: class folder says 0, the label file 1"
-    refused(outcome, ExitCode.INPUT, str(path), "contradicts the class folders", says, "and 992 more")
+    assert_refused(outcome, ExitCode.INPUT, str(path), "contradicts the class folders", says, "and 992 more")
     assert complete_sets(home) == []
 
 
 def test_images_in_two_extensions_are_named(imagenet: Path, home: Path) -> None:
     (imagenet / ONE.replace("JPEG", "jpeg")).write_bytes(files.png())
     outcome = run("prepare", "imagenet-ctest10k", "--source", imagenet, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(imagenet), "holds images twice", "duplicate: ", ONE)
+    assert_refused(outcome, ExitCode.INPUT, str(imagenet), "holds images twice", "duplicate: ", ONE)
 
 
 def test_another_dataset_is_named(source: Path, home: Path) -> None:
     for protocol, example in (("imagenet-ctest10k", ONE), ("places10k", "Places365_val_00000001.jpg")):
         outcome = run("prepare", protocol, "--source", source, "--jobs", 1)
-        refused(outcome, ExitCode.INPUT, str(source), "no image of this dataset", example, "8 other files")
+        assert_refused(outcome, ExitCode.INPUT, str(source), "no image of this dataset", example, "8 other files")
 
 
 PLACES: dict[str, tuple[bytes | None, tuple[str, ...]]] = {
@@ -190,5 +190,5 @@ def test_a_wrong_list_of_categories_is_named(kind: str, tmp_path: Path, home: Pa
     if content is not None:
         (source / "places365_val.txt").write_bytes(content)
     outcome = run("prepare", "places10k", "--source", source, "--jobs", 1)
-    refused(outcome, ExitCode.INPUT, str(source), *says)
+    assert_refused(outcome, ExitCode.INPUT, str(source), *says)
     assert complete_sets(home) == []

@@ -14,7 +14,7 @@ from PIL import Image
 from palette_bench.common.errors import ExitCode
 from tests.adversarial import files
 from tests.adversarial.files import encoded, picture
-from tests.adversarial.harness import COUNT, SIZE, TINY, Outcome, accepted, records, refused, run
+from tests.adversarial.harness import COUNT, SIZE, TINY, Outcome, assert_accepted, assert_refused, records, run
 
 
 def _prediction(seed: int, mode: str = "RGB") -> Image.Image:
@@ -150,12 +150,14 @@ def test_a_faulty_folder_is_refused_and_scored_when_it_is_repaired(kind: str, pr
     damage, says = FAULTS[kind]
     spoiled = Path(shutil.copytree(preds, "spoiled"))
     damage(spoiled)
-    outcome = refused(_score("spoiled"), ExitCode.INPUT, "nothing was scored", "spoiled", f"the {COUNT} items", *says)
+    outcome = assert_refused(
+        _score("spoiled"), ExitCode.INPUT, "nothing was scored", "spoiled", f"the {COUNT} items", *says
+    )
     assert "\x1b" not in outcome.err
     assert records(Path.cwd()) == []
     shutil.rmtree(spoiled)
     shutil.copytree(preds, spoiled)
-    accepted(_score("spoiled"))
+    assert_accepted(_score("spoiled"))
     assert [path.name for path in records(Path("out"))] == ["result.json", "items.csv"]
 
 
@@ -191,18 +193,18 @@ NOTICED: dict[str, tuple[Damage, str]] = {
 def test_what_is_odd_but_defined_is_scored_and_noted(kind: str, preds: Path) -> None:
     damage, says = NOTICED[kind]
     damage(preds)
-    outcome = accepted(_score(preds))
+    outcome = assert_accepted(_score(preds))
     assert f"warning: {says}" in outcome.err or says in outcome.err
     assert says in Path("out/result.json").read_text(encoding="utf-8")
 
 
 def test_what_is_no_image_beside_the_predictions_is_of_no_matter(preds: Path) -> None:
     files.folder_of(preds, {"predictions.json": b"{}", "log.txt": b"", ".hidden.png": b"", "Thumbs.db": b""})
-    accepted(_score(preds))
+    assert_accepted(_score(preds))
 
 
 def test_a_changed_known_region_is_noted(preds: Path) -> None:
-    outcome = accepted(_score(preds, task="uncrop"))
+    outcome = assert_accepted(_score(preds, task="uncrop"))
     assert "the known region was changed by" in outcome.err
     assert "inverted mask" in outcome.err
 
@@ -317,20 +319,22 @@ NOTHING: dict[str, tuple[str, Callable[[Path], Path], tuple[str, ...]]] = {
 def test_what_holds_no_predictions_is_refused(kind: str, tiny: Path, networks: Path) -> None:
     name, make, says = NOTHING[kind]
     where = make(Path(name))
-    refused(_score(where), ExitCode.INPUT, str(where), *says)
+    assert_refused(_score(where), ExitCode.INPUT, str(where), *says)
     assert records(Path.cwd()) == []
 
 
 def test_an_npz_and_a_folder_of_the_same_pixels_are_the_same_predictions(preds: Path) -> None:
-    accepted(_score(preds))
+    assert_accepted(_score(preds))
     first = Path("out/items.csv").read_bytes()
-    accepted(_score(_npz(Path("p.npz"))))
+    assert_accepted(_score(_npz(Path("p.npz"))))
     assert Path("out/items.csv").read_bytes() == first
 
 
 def test_a_result_that_cannot_be_written_is_told(preds: Path, unwritable: Path) -> None:
-    refused(_score(preds, "--out", unwritable / "out"), ExitCode.INPUT, "no permission", str(unwritable), "--out")
+    assert_refused(
+        _score(preds, "--out", unwritable / "out"), ExitCode.INPUT, "no permission", str(unwritable), "--out"
+    )
     Path("taken").write_text("mine", encoding="utf-8")
-    refused(_score(preds, "--out", "taken"), ExitCode.INPUT, "taken")
+    assert_refused(_score(preds, "--out", "taken"), ExitCode.INPUT, "taken")
     assert Path("taken").read_text(encoding="utf-8") == "mine"
     assert records(Path.cwd()) == []

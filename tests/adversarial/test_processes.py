@@ -21,12 +21,12 @@ from tests.adversarial.harness import (
     SIZE,
     TINY,
     Outcome,
-    accepted,
+    assert_accepted,
+    assert_refused,
     complete_sets,
     finish,
     prepare,
     records,
-    refused,
     run,
     start,
 )
@@ -49,7 +49,7 @@ def whole(many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
     home = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(home))
-        accepted(prepare(many))
+        assert_accepted(prepare(many))
     return _content(home / "sets" / TINY)
 
 
@@ -83,8 +83,8 @@ def test_killed_in_the_middle_the_same_command_makes_the_same_set(
     outcome = _signal_when_half_done(_start(home, many, jobs), home, signal.SIGKILL)
     assert outcome.code == -signal.SIGKILL
     assert complete_sets(home) == []
-    refused(run("verify", TINY), ExitCode.INPUT, "is not prepared")
-    again = accepted(finish(_start(home, many, jobs)))
+    assert_refused(run("verify", TINY), ExitCode.INPUT, "is not prepared")
+    again = assert_accepted(finish(_start(home, many, jobs)))
     assert "continuing: " in again.err
     assert _content(home / "sets" / TINY) == whole
 
@@ -99,7 +99,7 @@ def test_interrupted_in_the_middle_it_says_so_and_continues(
     assert "Traceback" not in outcome.err
     assert complete_sets(home) == []
     assert not list(home.rglob("*.tmp"))
-    accepted(prepare(many))
+    assert_accepted(prepare(many))
     assert _content(home / "sets" / TINY) == whole
 
 
@@ -123,9 +123,9 @@ def test_a_worker_that_is_killed_is_told(many: Path, whole: dict[str, bytes], ho
     workers = [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
     os.kill(workers[0], signal.SIGKILL)
     outcome = finish(process)
-    refused(outcome, ExitCode.INPUT, "a worker process died", "fewer --jobs", "finished work is kept")
+    assert_refused(outcome, ExitCode.INPUT, "a worker process died", "fewer --jobs", "finished work is kept")
     assert complete_sets(home) == []
-    accepted(prepare(many))
+    assert_accepted(prepare(many))
     assert _content(home / "sets" / TINY) == whole
 
 
@@ -136,16 +136,16 @@ def test_of_two_at_once_one_works_and_the_other_says_so_or_agrees(
     assert ExitCode.OK in [outcome.code for outcome in outcomes]
     for outcome in outcomes:
         if outcome.code != ExitCode.OK:
-            refused(outcome, ExitCode.INPUT, "another process is already busy: preparing tiny", "wait until")
+            assert_refused(outcome, ExitCode.INPUT, "another process is already busy: preparing tiny", "wait until")
     assert _content(home / "sets" / TINY) == whole
 
 
 def test_a_set_that_another_process_prepares_is_left_to_it(source: Path, home: Path) -> None:
     lock = home / "sets" / ".locks" / f"{TINY}.lock"
     with exclusive(lock, purpose="testing"):
-        refused(prepare(source), ExitCode.INPUT, "another process is already busy", str(lock), "wait until")
+        assert_refused(prepare(source), ExitCode.INPUT, "another process is already busy", str(lock), "wait until")
         assert complete_sets(home) == []
-    accepted(prepare(source))
+    assert_accepted(prepare(source))
 
 
 @contextlib.contextmanager
@@ -165,17 +165,17 @@ def test_on_a_full_disk_the_file_is_named_and_a_rerun_with_room_is_the_same(
 ) -> None:
     with _files_of_at_most(limit):
         outcome = prepare(many)
-    refused(outcome, ExitCode.INPUT, "the disk is full", f"where:    {home}", "File too large", "make room")
+    assert_refused(outcome, ExitCode.INPUT, "the disk is full", f"where:    {home}", "File too large", "make room")
     assert complete_sets(home) == []
     assert not list(home.rglob("*.tmp"))
-    accepted(prepare(many))
+    assert_accepted(prepare(many))
     assert _content(home / "sets" / TINY) == whole
 
 
 def test_on_a_full_disk_workers_say_the_same(many: Path, home: Path) -> None:
     with _files_of_at_most(1000):
         outcome = finish(_start(home, many, 2))
-    refused(outcome, ExitCode.INPUT, "the disk is full", f"where:    {home}", "make room")
+    assert_refused(outcome, ExitCode.INPUT, "the disk is full", f"where:    {home}", "make room")
     assert complete_sets(home) == []
 
 
@@ -184,13 +184,13 @@ def test_a_score_or_export_on_a_full_disk_leaves_nothing_that_looks_whole(tiny: 
     score = ("score", "--task", "uncrop", "--preds", preds, "--allow-other-weights", "--jobs", 1, "--out", "out")
     export = ("export", "--task", "uncrop", "--holes", "white", "--jobs", 1, "--out")
     with _files_of_at_most(500):
-        refused(run(*score), ExitCode.INPUT, "the disk is full", "where:    out", "make room")
-        refused(run(*export, "exported"), ExitCode.INPUT, "the disk is full", "where:    exported", "make room")
+        assert_refused(run(*score), ExitCode.INPUT, "the disk is full", "where:    out", "make room")
+        assert_refused(run(*export, "exported"), ExitCode.INPUT, "the disk is full", "where:    exported", "make room")
     assert records(Path.cwd()) == []
     assert not Path("exported/export.json").exists()
-    accepted(run(*score))
-    refused(run(*export, "exported"), ExitCode.INPUT, "exported")
-    accepted(run(*export, "exported-2"))
+    assert_accepted(run(*score))
+    assert_refused(run(*export, "exported"), ExitCode.INPUT, "exported")
+    assert_accepted(run(*export, "exported-2"))
 
 
 @contextlib.contextmanager
@@ -215,13 +215,13 @@ def test_a_disk_that_is_really_full_is_told_and_continued_when_there_is_room(
         monkeypatch.setenv(HOME_VARIABLE, str(disk))
         with contextlib.nullcontext() if real else _files_of_at_most(20_000):
             outcome = prepare(many)
-        refused(outcome, ExitCode.INPUT, "the disk is full", str(disk), "make room")
+        assert_refused(outcome, ExitCode.INPUT, "the disk is full", str(disk), "make room")
         assert complete_sets(disk) == []
         if real:
             subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
-        accepted(prepare(many))
+        assert_accepted(prepare(many))
         assert _content(disk / "sets" / TINY) == whole
-        accepted(run("verify", TINY))
+        assert_accepted(run("verify", TINY))
 
 
 def _shell(command: str, home: Path, **environment: str) -> Outcome:
@@ -243,16 +243,16 @@ def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
 def test_an_output_that_is_full_is_an_error(home: Path) -> None:
     outcome = _shell("palette-bench sets > /dev/full", home)
-    refused(outcome, ExitCode.INPUT, "the disk is full", "standard output")
+    assert_refused(outcome, ExitCode.INPUT, "the disk is full", "standard output")
     assert "Exception ignored" not in outcome.err
 
 
 def test_a_terminal_that_knows_few_letters_is_no_error(tiny: Path, home: Path) -> None:
     outcome = _shell("palette-bench sets; palette-bench verify t\xfcny", home, PYTHONIOENCODING="ascii")
-    refused(outcome, ExitCode.INPUT, "is not prepared")
+    assert_refused(outcome, ExitCode.INPUT, "is not prepared")
 
 
 def test_what_is_not_started_with_a_home_folder_still_explains_itself(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     outcome = _shell("palette-bench verify x", tmp_path / "file")
-    refused(outcome, ExitCode.INPUT, "set x is not prepared", str(tmp_path / "file"))
+    assert_refused(outcome, ExitCode.INPUT, "set x is not prepared", str(tmp_path / "file"))

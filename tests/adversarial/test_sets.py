@@ -10,7 +10,7 @@ import pytest
 
 from palette_bench.common.errors import ExitCode
 from tests.adversarial import files
-from tests.adversarial.harness import TINY, accepted, complete_sets, prepare, records, refused, run
+from tests.adversarial.harness import TINY, assert_accepted, assert_refused, complete_sets, prepare, records, run
 
 TASK = "inpaint-freeform-20-30"
 MASKS = f"tasks/{TASK}/masks.npz"
@@ -169,11 +169,11 @@ def test_an_unusable_set_is_refused_by_every_command(kind: str, tiny: Path, netw
     damage, code, says = UNUSABLE[kind]
     score = _score(tiny)
     damage(tiny)
-    refused(run(*score, "--set", TINY), code, str(tiny), *says)
-    refused(run("verify", TINY, "--jobs", 1), code, str(tiny), *says)
+    assert_refused(run(*score, "--set", TINY), code, str(tiny), *says)
+    assert_refused(run("verify", TINY, "--jobs", 1), code, str(tiny), *says)
     export = run("export", "--set", TINY, "--task", TASK, "--holes", "white", "--out", "exported", "--jobs", 1)
-    refused(export, code, str(tiny), *says)
-    accepted(run("sets"))
+    assert_refused(export, code, str(tiny), *says)
+    assert_accepted(run("sets"))
     assert records(Path.cwd()) == []
     assert not Path("exported/export.json").exists()
 
@@ -185,14 +185,14 @@ def test_a_damaged_set_scores_nothing_until_it_is_prepared_again(
     damage, says = DAMAGED_DATA[kind]
     score = _score(tiny)
     damage(tiny)
-    refused(run("verify", TINY, "--jobs", 1), VERIFICATION, *says)
+    assert_refused(run("verify", TINY, "--jobs", 1), VERIFICATION, *says)
     outcome = run(*score, "--set", TINY)
     assert outcome.code in (INPUT, VERIFICATION)
-    refused(outcome, ExitCode(outcome.code), says[0])
+    assert_refused(outcome, ExitCode(outcome.code), says[0])
     assert records(Path.cwd()) == []
-    accepted(prepare(source, "--replace"))
-    accepted(run("verify", TINY))
-    accepted(run(*score, "--set", TINY))
+    assert_accepted(prepare(source, "--replace"))
+    assert_accepted(run("verify", TINY))
+    assert_accepted(run(*score, "--set", TINY))
     assert len(records(Path("out"))) == 2
 
 
@@ -200,9 +200,9 @@ def test_a_damaged_set_scores_nothing_until_it_is_prepared_again(
 def test_damaged_conditions_are_found_and_not_exported(kind: str, tiny: Path) -> None:
     damage, says = DAMAGED_CONDITIONS[kind]
     damage(tiny)
-    refused(run("verify", TINY, "--jobs", 1), VERIFICATION, *says)
+    assert_refused(run("verify", TINY, "--jobs", 1), VERIFICATION, *says)
     export = run("export", "--set", TINY, "--task", TASK, "--holes", "white", "--out", "exported", "--jobs", 1)
-    refused(export, VERIFICATION, *says)
+    assert_refused(export, VERIFICATION, *says)
     assert not Path("exported/export.json").exists()
 
 
@@ -210,67 +210,71 @@ def test_damaged_conditions_are_found_and_not_exported(kind: str, tiny: Path) ->
 def test_a_set_that_cannot_be_used_is_not_taken_for_prepared(kind: str, tiny: Path, source: Path) -> None:
     UNUSABLE[kind][0](tiny)
     outcome = prepare(source)
-    refused(outcome, ExitCode(outcome.code), str(tiny), "--replace")
+    assert_refused(outcome, ExitCode(outcome.code), str(tiny), "--replace")
     assert outcome.code in (INPUT, VERIFICATION)
-    accepted(prepare(source, "--replace"))
-    accepted(run("verify", TINY))
+    assert_accepted(prepare(source, "--replace"))
+    assert_accepted(run("verify", TINY))
 
 
 def test_a_renamed_set_is_not_taken_for_another(tiny: Path) -> None:
     tiny.rename(tiny.with_name("other"))
-    refused(run("verify", "other", "--jobs", 1), VERIFICATION, "renamed", "other")
+    assert_refused(run("verify", "other", "--jobs", 1), VERIFICATION, "renamed", "other")
 
 
 def test_a_set_that_is_a_file_is_refused(home: Path, source: Path) -> None:
     (home / "sets").mkdir(parents=True)
     (home / "sets" / TINY).write_text("no set", encoding="utf-8")
-    refused(prepare(source), INPUT, "a set file cannot be read", str(home / "sets" / TINY))
+    assert_refused(prepare(source), INPUT, "a set file cannot be read", str(home / "sets" / TINY))
     assert complete_sets(home) == []
 
 
 def test_an_unfinished_build_of_anything_is_started_again(home: Path, source: Path) -> None:
     unfinished = home / "sets" / ".building" / TINY
     files.folder_of(unfinished, {"build.json": b"{cut", "journal/000000.json": b"[]", "references/old.png": b"old"})
-    accepted(prepare(source))
+    assert_accepted(prepare(source))
     assert not (home / "sets" / TINY / "references" / "old.png").exists()
-    accepted(run("verify", TINY))
+    assert_accepted(run("verify", TINY))
 
 
 def test_a_set_that_is_not_there_names_those_that_are(tiny: Path) -> None:
     for command in (("verify", "nope"), ("show", "nope"), ("score", "--set", "nope", "--task", TASK, "--preds", ".")):
-        refused(
+        assert_refused(
             run(*command),
             INPUT,
             "set nope is not prepared",
             f"one of {TINY}",
             "palette-bench prepare folder --source DIR --name nope",
         )
-    refused(run("verify", "../sets/tiny"), INPUT, "is not prepared")
+    assert_refused(run("verify", "../sets/tiny"), INPUT, "is not prepared")
 
 
 def test_no_set_at_all_is_told(home: Path) -> None:
-    refused(run("verify", TINY), INPUT, "is not prepared", "nothing", str(home / "sets"))
-    refused(run("score", "--task", TASK, "--preds", "."), INPUT, "no set is prepared", str(home / "sets"))
+    assert_refused(run("verify", TINY), INPUT, "is not prepared", "nothing", str(home / "sets"))
+    assert_refused(run("score", "--task", TASK, "--preds", "."), INPUT, "no set is prepared", str(home / "sets"))
 
 
 def test_of_several_sets_one_must_be_named(tiny: Path, source: Path) -> None:
-    accepted(prepare(source, name="second"))
+    assert_accepted(prepare(source, name="second"))
     says = ("more than one prepared set has this task", "--set with one of second, tiny")
-    refused(run("score", "--task", TASK, "--preds", "."), ExitCode.USAGE, *says, next_step=False)
-    refused(run("export", "--task", TASK, "--out", "x"), ExitCode.USAGE, *says, next_step=False)
+    assert_refused(run("score", "--task", TASK, "--preds", "."), ExitCode.USAGE, *says, next_step=False)
+    assert_refused(run("export", "--task", TASK, "--out", "x"), ExitCode.USAGE, *says, next_step=False)
 
 
 def test_an_unknown_task_names_those_there_are(tiny: Path) -> None:
     for command in (("score", "--preds", "."), ("export", "--out", "x")):
         outcome = run(*command, "--set", TINY, "--task", "inpaint")
-        refused(outcome, ExitCode.USAGE, "has no task of this name", "uncrop", "found:    inpaint", next_step=False)
-        refused(run(*command, "--task", "inpaint"), INPUT, "no prepared set has task inpaint")
+        assert_refused(
+            outcome, ExitCode.USAGE, "has no task of this name", "uncrop", "found:    inpaint", next_step=False
+        )
+        assert_refused(run(*command, "--task", "inpaint"), INPUT, "no prepared set has task inpaint")
 
 
 def test_an_export_needs_to_know_the_colour_of_holes(tiny: Path) -> None:
     outcome = run("export", "--task", TASK, "--out", "exported", "--jobs", 1)
-    refused(outcome, ExitCode.USAGE, "models disagree", "--holes white", "no --holes", next_step=False)
-    refused(run("export", "--task", TASK, "--out", "x", "--holes", "grey"), ExitCode.USAGE, "grey", next_step=False)
+    assert_refused(outcome, ExitCode.USAGE, "models disagree", "--holes white", "no --holes", next_step=False)
+    assert_refused(
+        run("export", "--task", TASK, "--out", "x", "--holes", "grey"), ExitCode.USAGE, "grey", next_step=False
+    )
     assert not Path("exported").exists()
 
 
@@ -280,21 +284,21 @@ def test_an_export_overwrites_nothing(kind: str, tiny: Path) -> None:
     files.folder_of(Path("full"), {"mine.txt": b"mine"})
     out = {"a folder with something in it": "full", "a file": "taken", "below a file": "taken/out"}[kind]
     outcome = run("export", "--task", "uncrop", "--holes", "white", "--out", out, "--jobs", 1)
-    refused(outcome, INPUT, out)
+    assert_refused(outcome, INPUT, out)
     assert Path("taken").read_text(encoding="utf-8") == "mine"
     assert [path.name for path in Path("full").iterdir()] == ["mine.txt"]
-    accepted(run("export", "--task", "uncrop", "--holes", "white", "--out", "new", "--jobs", 1))
+    assert_accepted(run("export", "--task", "uncrop", "--holes", "white", "--out", "new", "--jobs", 1))
     assert Path("new/export.json").is_file()
 
 
 def test_a_sheet_cannot_be_drawn_into_a_folder(tiny: Path) -> None:
-    refused(run("show", TINY, "--out", "."), INPUT)
-    refused(run("show", TINY, "--rows", "0"), ExitCode.USAGE, "--rows", next_step=False)
+    assert_refused(run("show", TINY, "--out", "."), INPUT)
+    assert_refused(run("show", TINY, "--rows", "0"), ExitCode.USAGE, "--rows", next_step=False)
 
 
 def test_a_damaged_set_is_told_in_the_same_words_by_several_processes(home: Path, tmp_path: Path) -> None:
     source = files.images(tmp_path / "more", 70, width=32, height=32)
-    accepted(prepare(source))
+    assert_accepted(prepare(source))
     (home / "sets" / TINY / CONDITIONS).write_bytes(b"{}\n")
     outcome = run("verify", TINY, "--jobs", 2)
-    refused(outcome, VERIFICATION, "conditions file was changed", CONDITIONS)
+    assert_refused(outcome, VERIFICATION, "conditions file was changed", CONDITIONS)

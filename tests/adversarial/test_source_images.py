@@ -10,7 +10,16 @@ from palette_bench.common.errors import ExitCode
 from palette_bench.common.home import HOME_VARIABLE
 from tests.adversarial import files
 from tests.adversarial.files import Make, encoded, picture
-from tests.adversarial.harness import COUNT, TINY, accepted, complete_sets, data_digest, prepare, refused, run
+from tests.adversarial.harness import (
+    COUNT,
+    TINY,
+    assert_accepted,
+    assert_refused,
+    complete_sets,
+    data_digest,
+    prepare,
+    run,
+)
 
 REFUSED: dict[str, tuple[str, Make, str]] = {
     "zero bytes": ("x.png", lambda: b"", "the file is empty"),
@@ -58,7 +67,7 @@ def test_a_bad_image_is_named_and_nothing_is_prepared_until_it_is_repaired(
 ) -> None:
     name, make, says = REFUSED[kind]
     (source / name).write_bytes(make())
-    refused(prepare(source), ExitCode.INPUT, f"bad-image: {name}: ", says, str(source), "1 of 9 images")
+    assert_refused(prepare(source), ExitCode.INPUT, f"bad-image: {name}: ", says, str(source), "1 of 9 images")
     assert complete_sets(home) == []
     (source / name).write_bytes(files.png(99))
     assert data_digest(source, name=TINY) == repaired_digest
@@ -67,7 +76,7 @@ def test_a_bad_image_is_named_and_nothing_is_prepared_until_it_is_repaired(
 def test_all_bad_images_are_named_at_once(source: Path, home: Path) -> None:
     for k in range(12):
         (source / f"bad{k:02}.png").write_bytes(b"no")
-    outcome = refused(prepare(source), ExitCode.INPUT, "12 of 20 images", "bad00.png", "bad-image: and 4 more")
+    outcome = assert_refused(prepare(source), ExitCode.INPUT, "12 of 20 images", "bad00.png", "bad-image: and 4 more")
     assert outcome.err.count("bad-image: bad") == 8
     failed = prepare(source, "--json")
     assert failed.code == ExitCode.INPUT
@@ -103,13 +112,13 @@ ACCEPTED: dict[str, tuple[str, Make, dict[str, int]]] = {
 def test_an_odd_image_becomes_a_reference_in_the_defined_way(kind: str, source: Path, home: Path) -> None:
     name, make, conversions = ACCEPTED[kind]
     (source / name).write_bytes(make())
-    prepared = accepted(prepare(source, "--json")).json()
+    prepared = assert_accepted(prepare(source, "--json")).json()
     assert prepared["conversions"] == conversions
     assert prepared["count"] == 9
     with Image.open(home / "sets" / "tiny" / "references" / f"{Path(name).stem}.png") as reference:
         assert reference.size == (32, 32)
         assert reference.mode == "RGB"
-    accepted(run("verify", "tiny"))
+    assert_accepted(run("verify", "tiny"))
 
 
 def test_an_image_on_its_side_is_prepared_upright(tmp_path: Path, home: Path) -> None:
@@ -122,14 +131,14 @@ def test_an_image_on_its_side_is_prepared_upright(tmp_path: Path, home: Path) ->
 
 def test_files_that_are_no_images_are_left_out_and_told(source: Path, home: Path) -> None:
     files.folder_of(source, {"notes.txt": b"hello", ".DS_Store": b"\0", "Thumbs.db": b"\0"})
-    outcome = accepted(prepare(source))
+    outcome = assert_accepted(prepare(source))
     assert "left out 2 files that are no images" in outcome.err
     assert "8 images" in outcome.out
 
 
 def test_a_dangling_link_to_an_image_is_named(source: Path, home: Path) -> None:
     (source / "gone.png").symlink_to(source / "nowhere.png")
-    refused(prepare(source), ExitCode.INPUT, "unreadable: gone.png: No such file or directory")
+    assert_refused(prepare(source), ExitCode.INPUT, "unreadable: gone.png: No such file or directory")
     assert complete_sets(home) == []
 
 
@@ -140,5 +149,5 @@ def test_an_image_that_may_not_be_read_is_named(source: Path, home: Path) -> Non
         (source / "a000.png").symlink_to("/proc/self/mem")
     else:
         (source / "a000.png").chmod(0)
-    refused(prepare(source), ExitCode.INPUT, "unreadable: a000.png: ")
+    assert_refused(prepare(source), ExitCode.INPUT, "unreadable: a000.png: ")
     assert complete_sets(home) == []

@@ -16,7 +16,16 @@ from palette_bench.common.errors import ExitCode
 from palette_bench.common.home import HOME_VARIABLE
 from tests.adversarial import files
 from tests.adversarial.files import Make, tar_bytes, tar_member
-from tests.adversarial.harness import COUNT, TINY, accepted, complete_sets, data_digest, prepare, refused, run
+from tests.adversarial.harness import (
+    COUNT,
+    TINY,
+    assert_accepted,
+    assert_refused,
+    complete_sets,
+    data_digest,
+    prepare,
+    run,
+)
 
 
 def _empty(folder: Path) -> Path:
@@ -103,7 +112,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 def test_a_source_without_usable_images_is_refused(kind: str, tmp_path: Path, home: Path) -> None:
     make, says = FOLDERS[kind]
     source = make(tmp_path / "source")
-    refused(prepare(source), ExitCode.INPUT, *says)
+    assert_refused(prepare(source), ExitCode.INPUT, *says)
     assert complete_sets(home) == []
 
 
@@ -129,12 +138,12 @@ def test_names_that_would_collide_or_cannot_be_written_are_refused(kind: str, so
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(files.png(77))
         made.append(path)
-    outcome = refused(prepare(source), ExitCode.INPUT, "the same or an impossible file name", str(source), *says)
+    outcome = assert_refused(prepare(source), ExitCode.INPUT, "the same or an impossible file name", str(source), *says)
     assert "\x1b" not in outcome.err
     assert complete_sets(home) == []
     for path in made:
         path.unlink()
-    accepted(prepare(source))
+    assert_accepted(prepare(source))
 
 
 def _zip() -> bytes:
@@ -229,11 +238,11 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused(kind: str, tmp_path
     make, says = TARS[kind]
     archive = tmp_path / "val.tar"
     archive.write_bytes(make())
-    refused(prepare(archive), ExitCode.INPUT, str(archive), *says)
+    assert_refused(prepare(archive), ExitCode.INPUT, str(archive), *says)
     assert complete_sets(home) == []
     assert not list(tmp_path.rglob("evil.png"))
     archive.write_bytes(files.plain_tar())
-    accepted(prepare(archive))
+    assert_accepted(prepare(archive))
 
 
 def test_an_archive_and_its_folder_make_the_same_set(tmp_path: Path, home: Path) -> None:
@@ -261,14 +270,14 @@ def test_a_list_that_names_no_images_is_refused(kind: str, source: Path, tmp_pat
     chosen = tmp_path / "list.txt"
     if content is not None:
         chosen.write_bytes(content)
-    refused(prepare(source, "--list", chosen), ExitCode.INPUT, *says)
+    assert_refused(prepare(source, "--list", chosen), ExitCode.INPUT, *says)
     assert complete_sets(home) == []
     chosen.write_bytes(b"\xef\xbb\xbfa003.png\r\na001.png\r\n")
-    assert accepted(prepare(source, "--list", chosen, "--json")).json()["count"] == 2
+    assert assert_accepted(prepare(source, "--list", chosen, "--json")).json()["count"] == 2
 
 
 def test_a_list_that_is_a_folder_is_refused(source: Path, home: Path) -> None:
-    refused(prepare(source, "--list", source), ExitCode.INPUT, "a list file cannot be read", str(source))
+    assert_refused(prepare(source, "--list", source), ExitCode.INPUT, "a list file cannot be read", str(source))
 
 
 OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
@@ -294,23 +303,23 @@ OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
 def test_options_that_cannot_work_are_refused_as_usage(kind: str, source: Path, home: Path) -> None:
     arguments, says = OPTIONS[kind]
     at = [str(source) if value == "." else value for value in arguments]
-    refused(run("prepare", *at), ExitCode.USAGE, *says, next_step=False)
+    assert_refused(run("prepare", *at), ExitCode.USAGE, *says, next_step=False)
     assert complete_sets(home) == []
 
 
 def test_an_unknown_command_is_refused_as_usage() -> None:
-    refused(run("prepair"), ExitCode.USAGE, "prepair", next_step=False)
+    assert_refused(run("prepair"), ExitCode.USAGE, "prepair", next_step=False)
 
 
 def test_a_set_of_other_images_under_the_same_name_is_not_taken_for_it(tiny: Path, tmp_path: Path) -> None:
     more = files.images(tmp_path / "more", COUNT + 1)
-    refused(prepare(more), ExitCode.VERIFICATION, "of other images", str(tiny), "--replace")
+    assert_refused(prepare(more), ExitCode.VERIFICATION, "of other images", str(tiny), "--replace")
     changed = files.images(tmp_path / "changed", COUNT)
     (changed / "a003.png").write_bytes(files.png(50))
-    refused(prepare(changed), ExitCode.VERIFICATION, "of other images", "a003", "--replace")
-    accepted(run("verify", TINY))
-    assert accepted(prepare(changed, "--replace", "--json")).json()["fresh"] is True
-    accepted(run("verify", TINY))
+    assert_refused(prepare(changed), ExitCode.VERIFICATION, "of other images", "a003", "--replace")
+    assert_accepted(run("verify", TINY))
+    assert assert_accepted(prepare(changed, "--replace", "--json")).json()["fresh"] is True
+    assert_accepted(run("verify", TINY))
 
 
 def test_a_home_that_is_a_file_is_refused(
@@ -319,24 +328,24 @@ def test_a_home_that_is_a_file_is_refused(
     blocked = tmp_path / "blocked"
     blocked.write_text("a file", encoding="utf-8")
     monkeypatch.setenv(HOME_VARIABLE, str(blocked))
-    refused(prepare(source), ExitCode.INPUT, str(blocked))
+    assert_refused(prepare(source), ExitCode.INPUT, str(blocked))
     assert blocked.read_text(encoding="utf-8") == "a file"
 
 
 def test_a_home_of_an_unknown_user_is_refused(source: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HOME_VARIABLE, "~no-such-user-here/bench")
-    refused(prepare(source), ExitCode.USAGE, "~no-such-user-here", HOME_VARIABLE)
+    assert_refused(prepare(source), ExitCode.USAGE, "~no-such-user-here", HOME_VARIABLE)
 
 
 def test_a_home_without_permission_is_refused(
     source: Path, home: Path, unwritable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(HOME_VARIABLE, str(unwritable / "bench"))
-    refused(prepare(source), ExitCode.INPUT, "no permission", str(unwritable), "PALETTE_BENCH_HOME")
+    assert_refused(prepare(source), ExitCode.INPUT, "no permission", str(unwritable), "PALETTE_BENCH_HOME")
     monkeypatch.setenv(HOME_VARIABLE, str(home))
-    accepted(prepare(source))
+    assert_accepted(prepare(source))
 
 
 def test_a_folder_that_cannot_be_made_is_refused(source: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HOME_VARIABLE, "/proc/bench")
-    refused(prepare(source), ExitCode.INPUT, "/proc/bench")
+    assert_refused(prepare(source), ExitCode.INPUT, "/proc/bench")

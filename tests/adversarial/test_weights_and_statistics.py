@@ -11,7 +11,7 @@ import pytest
 from palette_bench.common.errors import ExitCode
 from palette_bench.score.backbones import weights
 from tests.adversarial import files
-from tests.adversarial.harness import COUNT, TINY, accepted, records, refused, run
+from tests.adversarial.harness import COUNT, TINY, assert_accepted, assert_refused, records, run
 
 INPUT, VERIFICATION = ExitCode.INPUT, ExitCode.VERIFICATION
 
@@ -37,19 +37,19 @@ def _score(preds: Path, *options: object) -> tuple[object, ...]:
 
 def test_missing_weights_are_told_with_where_to_get_them(preds: Path, home: Path) -> None:
     says = ("weights of inception2015 are missing", weights.INCEPTION_2015.file_name, "weights fetch inception2015")
-    refused(run(*_score(preds)), INPUT, str(home / "weights"), *says, next_step=False)
-    refused(run("statistics", TINY, "--source", preds), INPUT, *says)
-    refused(run("weights", "fetch", "--offline"), INPUT, "network is switched off", weights.INCEPTION_2015.url)
+    assert_refused(run(*_score(preds)), INPUT, str(home / "weights"), *says, next_step=False)
+    assert_refused(run("statistics", TINY, "--source", preds), INPUT, *says)
+    assert_refused(run("weights", "fetch", "--offline"), INPUT, "network is switched off", weights.INCEPTION_2015.url)
     assert records(Path.cwd()) == []
 
 
 def test_other_weights_are_refused_unless_they_are_allowed(preds: Path, networks: Path) -> None:
     path = networks / weights.INCEPTION_2015.file_name
     says = ("is not the published one", str(path), weights.INCEPTION_2015.sha256, "--allow-other-weights")
-    refused(run("statistics", TINY, "--source", preds), INPUT, *says)
-    refused(run(*_score(preds)), INPUT, str(path), "is not the published one", next_step=False)
+    assert_refused(run("statistics", TINY, "--source", preds), INPUT, *says)
+    assert_refused(run(*_score(preds)), INPUT, str(path), "is not the published one", next_step=False)
     assert records(Path.cwd()) == []
-    accepted(run(*_score(preds, "--allow-other-weights")))
+    assert_accepted(run(*_score(preds, "--allow-other-weights")))
     assert '"comparable": false' in Path("out/result.json").read_text(encoding="utf-8")
 
 
@@ -63,27 +63,27 @@ def test_weights_that_are_none_run_nothing(kind: str, preds: Path, home: Path, t
     }[kind]
     files.folder_of(home / "weights", {file.file_name: data for file in weights.FILES.values()})
     outcome = run(*_score(preds, "--allow-other-weights"))
-    refused(outcome, INPUT, weights.INCEPTION_2015.file_name)
+    assert_refused(outcome, INPUT, weights.INCEPTION_2015.file_name)
     assert not (tmp_path / "intruded").exists()
     assert records(Path.cwd()) == []
 
 
 def test_weights_that_are_none_are_not_imported(home: Path, tmp_path: Path) -> None:
     other = files.folder_of(tmp_path, {"mine.pth": b"weights"}) / "mine.pth"
-    refused(run("weights", "import", other), INPUT, "none of the published weights", str(other))
+    assert_refused(run("weights", "import", other), INPUT, "none of the published weights", str(other))
     for path in (tmp_path / "no.pth", tmp_path):
-        refused(run("weights", "import", path), INPUT, "there is no such file", str(path), next_step=False)
-    refused(run("weights", "import", other, "--allow-other-weights"), ExitCode.USAGE, "need a name", "--as NAME")
+        assert_refused(run("weights", "import", path), INPUT, "there is no such file", str(path), next_step=False)
+    assert_refused(run("weights", "import", other, "--allow-other-weights"), ExitCode.USAGE, "need a name", "--as NAME")
     unknown = run("weights", "import", other, "--as", "vgg", "--allow-other-weights")
-    refused(unknown, ExitCode.USAGE, "no weights of this name", "vgg", next_step=False)
-    refused(run("weights", "fetch", "vgg"), ExitCode.USAGE, "no weights of this name", "vgg", next_step=False)
+    assert_refused(unknown, ExitCode.USAGE, "no weights of this name", "vgg", next_step=False)
+    assert_refused(run("weights", "fetch", "vgg"), ExitCode.USAGE, "no weights of this name", "vgg", next_step=False)
     assert not (home / "weights").exists()
 
 
 def test_a_device_that_is_not_there_is_usage(preds: Path, home: Path) -> None:
     files.folder_of(home / "weights", {file.file_name: b"" for file in weights.FILES.values()})
     outcome = run(*_score(preds, "--allow-other-weights", "--device", "abacus"))
-    refused(outcome, ExitCode.USAGE, "this device cannot be used", "abacus", next_step=False)
+    assert_refused(outcome, ExitCode.USAGE, "this device cannot be used", "abacus", next_step=False)
 
 
 _kept: list[tuple[str, bytes]] = []
@@ -93,7 +93,7 @@ _kept: list[tuple[str, bytes]] = []
 def statistics(preds: Path, networks: Path) -> Path:
     """The file of the statistics of the set's own folder, computed once for all tests."""
     if not _kept:
-        accepted(run("statistics", TINY, "--source", preds, "--allow-other-weights"))
+        assert_accepted(run("statistics", TINY, "--source", preds, "--allow-other-weights"))
         _kept.extend((path.name, path.read_bytes()) for path in networks.parent.rglob("*.statistics"))
     ((name, data),) = _kept
     return files.folder_of(networks.parent / "statistics", {name: data}) / name
@@ -130,56 +130,56 @@ def test_damaged_statistics_are_refused_until_they_are_computed_again(
 ) -> None:
     statistics.write_bytes(damage(statistics.read_bytes()))
     outcome = run(*_score(preds, "--allow-other-weights"))
-    refused(
+    assert_refused(
         outcome, VERIFICATION, "statistics are damaged", str(statistics), "remove the file", "palette-bench statistics"
     )
     assert records(Path.cwd()) == []
     statistics.unlink()
-    outcome = accepted(run(*_score(preds, "--allow-other-weights")))
+    outcome = assert_accepted(run(*_score(preds, "--allow-other-weights")))
     assert "are not computed yet" in outcome.out
 
 
 def test_statistics_are_computed_again_after_they_were_damaged(statistics: Path, preds: Path) -> None:
     whole = statistics.read_bytes()
     statistics.write_bytes(b"damaged")
-    accepted(run("statistics", TINY, "--source", preds, "--allow-other-weights"))
+    assert_accepted(run("statistics", TINY, "--source", preds, "--allow-other-weights"))
     assert statistics.read_bytes() == whole
 
 
 def test_statistics_need_whole_images(preds: Path, networks: Path, home: Path) -> None:
     command = ("statistics", TINY, "--allow-other-weights", "--source")
-    refused(run("statistics", TINY, "--allow-other-weights"), ExitCode.USAGE, "--source DIR", next_step=False)
-    refused(run(*command, "nowhere"), INPUT, "the source does not exist", "nowhere")
+    assert_refused(run("statistics", TINY, "--allow-other-weights"), ExitCode.USAGE, "--source DIR", next_step=False)
+    assert_refused(run(*command, "nowhere"), INPUT, "the source does not exist", "nowhere")
     (preds / "a003.png").write_bytes(b"no")
     (preds / "a004.png").unlink()
     (preds / "a004.png").symlink_to("nowhere")
     says = ("2 of 8 images", "bad-image: a003.png", "bad-image: a004.png: No such file")
-    refused(run(*command, preds), INPUT, str(preds), *says)
+    assert_refused(run(*command, preds), INPUT, str(preds), *says)
     assert not list(home.rglob("*.statistics"))
     one = files.folder_of(Path("one"), {"x.png": files.png()})
-    refused(run(*command, one), INPUT, "at least two images", "one")
+    assert_refused(run(*command, one), INPUT, "at least two images", "one")
     assert not list(home.rglob("*.statistics"))
 
 
 def test_an_unknown_reference_names_those_there_are(preds: Path, networks: Path) -> None:
     outcome = run(*_score(preds, "--allow-other-weights", "--reference", "imagenet"))
-    refused(outcome, ExitCode.USAGE, "no FID reference of this name", "own-folder, eval-set", next_step=False)
+    assert_refused(outcome, ExitCode.USAGE, "no FID reference of this name", "own-folder, eval-set", next_step=False)
 
 
 def test_damaged_features_are_computed_again(preds: Path, networks: Path, home: Path) -> None:
-    accepted(run(*_score(preds, "--allow-other-weights")))
+    assert_accepted(run(*_score(preds, "--allow-other-weights")))
     first = Path("out/items.csv").read_bytes()
     shards = list((home / "features").rglob("*.features"))
     assert shards
     for shard in shards:
         shard.write_bytes(shard.read_bytes()[:-7])
-    outcome = accepted(run(*_score(preds, "--allow-other-weights")))
+    outcome = assert_accepted(run(*_score(preds, "--allow-other-weights")))
     assert "damaged features are ignored" in outcome.err
     assert Path("out/items.csv").read_bytes() == first
 
 
 def test_features_that_cannot_be_kept_cost_only_time(preds: Path, networks: Path, home: Path) -> None:
     (home / "features").write_text("a file", encoding="utf-8")
-    outcome = accepted(run(*_score(preds, "--allow-other-weights")))
+    outcome = assert_accepted(run(*_score(preds, "--allow-other-weights")))
     assert "features are not kept" in outcome.err
     assert len(Path("out/items.csv").read_text(encoding="utf-8").splitlines()) == COUNT + 1

@@ -31,8 +31,9 @@ def test_quickstart_prints_a_table_and_leaves_records(quickstart: Quickstart) ->
             assert len(list((quickstart.out / task / model).glob("*.png"))) == 2000
         # The paper's point in one line: what looks right is not what is near in every pixel. Tiles repeat what is
         # right, and this small generalist is level with them.
-        rivals = {*classical, REGRESSION} - {"classical-tile"}
-        assert metrics[PALETTE]["fid-scenes32"] < min(metrics[model]["fid-scenes32"] for model in rivals)
+        for model in (*classical, REGRESSION):
+            level = 1.05 if model == "classical-tile" else 1.0
+            assert metrics[PALETTE]["fid-scenes32"] < level * metrics[model]["fid-scenes32"]
         assert metrics[REGRESSION]["psnr-rgb"] > metrics[PALETTE]["psnr-rgb"]
     assert Image.open(quickstart.out / "scenes32.png").width > 1000
     models = Image.open(quickstart.out / "models.png")

@@ -279,7 +279,7 @@ def _filtered(planes: Planes) -> Planes:
     if whole:
         down_one, right_one = flat.strides
         shape, strides = (whole // _TILE, _REACH, flat.shape[1]), (_TILE * down_one, down_one, right_one)
-        tiles = np.ndarray(shape, np.float32, flat, strides=strides)
+        tiles = np.ndarray(shape, flat.dtype, flat, strides=strides)
         np.matmul(_DOWN, tiles, out=down[:whole].reshape(-1, _TILE, channels * width))
     if rest := rows - whole:
         np.matmul(_DOWN[:rest, : rest + WINDOW - 1], flat[whole:], out=down[whole:])
@@ -289,7 +289,7 @@ def _filtered(planes: Planes) -> Planes:
     if whole:
         down_one, right_one = lines.strides
         shape, strides = (whole // _TILE, len(lines), _REACH), (_TILE * right_one, down_one, right_one)
-        tiles = np.ndarray(shape, np.float32, lines, strides=strides)
+        tiles = np.ndarray(shape, lines.dtype, lines, strides=strides)
         np.matmul(tiles, _ACROSS, out=across[:, :whole].reshape(len(lines), -1, _TILE).transpose(1, 0, 2))
     if rest := columns - whole:
         np.matmul(lines[:, whole:], _ACROSS[: rest + WINDOW - 1, :rest], out=across[:, whole:])
