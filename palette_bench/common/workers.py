@@ -51,7 +51,6 @@ def start_worker(prepare: Callable[[], None] | None) -> None:
     Terminated, it removes what it has half written.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     keep_freed_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -62,12 +61,16 @@ def start_worker(prepare: Callable[[], None] | None) -> None:
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
-    if prepare is not None:
-        global _failure
-        try:
+    global _failure
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        if prepare is not None:
             prepare()
-        except Exception as error:  # noqa: BLE001
-            _failure = error
+    except Exception as error:  # noqa: BLE001
+        _failure = error
+    except SystemExit:
+        # The pool would print it.
+        os._exit(TERMINATED)
 
 
 def _run_job(function: Callable[[_Job], _Result], job: _Job) -> _Result:

@@ -9,6 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -174,6 +176,25 @@ def _stubborn(number: int) -> None:
 def test_workers_that_do_not_end_are_killed() -> None:
     with pytest.raises(ValueError, match="the first"):
         list(map_unordered(_stubborn, range(2), processes=2))
+
+
+def _prepare_for_long(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def test_a_worker_that_is_ended_while_it_prepares_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def jobs() -> Iterator[int]:
+        yield from range(2)
+        while not any(tmp_path.iterdir()):
+            time.sleep(0.02)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(map_unordered(abs, jobs(), processes=2, prepare=partial(_prepare_for_long, tmp_path)))
+    assert capfd.readouterr().err == ""
 
 
 def test_problems_are_counted_by_kind() -> None:
