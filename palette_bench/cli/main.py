@@ -15,35 +15,49 @@ import click
 from palette_bench import __version__
 from palette_bench.common.errors import ExitCode, InputError, PaletteBenchError
 
-COMMANDS = {
-    "quickstart": "See it work: the embedded set, two classical methods, a table.",
-    "prepare": "Make a frozen evaluation set from a protocol and source images.",
-    "sets": "List protocols and prepared sets.",
-    "verify": "Recompute every digest of a prepared set.",
-    "show": "Draw a contact sheet of a prepared set.",
-    "export": "Write a task's conditions as files for a model that lives elsewhere.",
-    "train": "Train the model of a card.",
-    "convert": "Convert a checkpoint of another project into weights for a card.",
-    "weights": "List, fetch and import the weights of the scoring networks.",
-    "statistics": "Compute the statistics of a FID reference set, once.",
-    "baselines": "List the models: what each is and what it can do.",
-    "predict": "Run a model over a task's conditions.",
-    "panorama": "Make an image wider by uncropping it again and again.",
-    "adapter": "Check that a model keeps the rules.",
-    "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
-    "score": "Score a folder of predictions.",
-    "merge": "Join a score that was done in parts.",
-    "figure": "Draw the paper's figures from predictions and records.",
-    "calibrate": "Find out which choices reproduce the paper's reference rows.",
-    "regress": "Check that published tables still come out.",
-    "compare": "Compare two results item by item: which is ahead, and how sure that is.",
-    "report": "Make a folder that shows a score: every item beside its numbers.",
-    "table": "Print a table of the paper with your records in their place.",
-    "recipes": "List the recipes: what each number is.",
-    "submit": "Make an entry of a leaderboard from a score.",
-    "leaderboard": "Check the entries of leaderboards, and build their pages.",
-    "doctor": "Check that scoring would work here, and how fast.",
+SECTIONS = {
+    "Start": {
+        "quickstart": "See it work: the embedded set, Palette, regression and classical methods, a table.",
+        "doctor": "Check that scoring would work here, and how fast.",
+    },
+    "Prepare": {
+        "prepare": "Make a frozen evaluation set from a protocol and source images.",
+        "sets": "List protocols and prepared sets.",
+        "verify": "Recompute every digest of a prepared set.",
+        "show": "Draw a contact sheet of a prepared set.",
+        "export": "Write a task's conditions as files for a model that lives elsewhere.",
+    },
+    "Predict": {
+        "baselines": "List the models: what each is and what it can do.",
+        "predict": "Run a model over a task's conditions.",
+        "import": "Read the outputs of a model that ran elsewhere into a folder of predictions.",
+        "adapter": "Check that a model keeps the rules.",
+        "train": "Train the model of a card.",
+        "convert": "Convert a checkpoint of another project into weights for a card.",
+        "panorama": "Make an image wider by uncropping it again and again.",
+    },
+    "Score": {
+        "score": "Score a folder of predictions.",
+        "merge": "Join a score that was done in parts.",
+        "recipes": "List the recipes: what each number is.",
+        "statistics": "Compute the statistics of a FID reference set, once.",
+        "weights": "List, fetch and import the weights of the scoring networks.",
+    },
+    "Publish": {
+        "table": "Print a table of the paper with your records in their place.",
+        "compare": "Compare two results item by item: which is ahead, and how sure that is.",
+        "report": "Make a folder that shows a score: every item beside its numbers.",
+        "figure": "Draw the paper's figures from predictions and records.",
+        "submit": "Make an entry of a leaderboard from a score.",
+    },
+    "Maintain": {
+        "calibrate": "Find out which choices reproduce the paper's reference rows.",
+        "regress": "Check that published tables still come out.",
+        "leaderboard": "Check the entries of leaderboards, and build their pages.",
+    },
 }
+"""The commands in the order of the work: what ``--help`` shows, without importing any of them."""
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
 
 def module_name(command: str) -> str:
@@ -63,12 +77,15 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"palette_bench.cli.{module_name(cmd_name)}").command
+        command.short_help = COMMANDS[cmd_name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line a command, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """One line per command under its section, without importing any."""
+        widest = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), text) for name, text in commands.items()])
 
 
 @click.group(
@@ -80,7 +97,7 @@ class LazyGroup(click.Group):
 def program() -> None:
     """The evaluation protocol of Palette: image-to-image diffusion models.
 
-    prepare a frozen evaluation set, score predictions against it, compare with the paper's table.
+    Prepare a frozen evaluation set, score predictions against it, and read the numbers in the paper's table.
     """
 
 
@@ -92,7 +109,7 @@ def main() -> None:
 def _run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names of files need not be text, nor a terminal know every letter.
+            # File names may not be valid text, and a terminal may lack a glyph.
             stream.reconfigure(errors="backslashreplace")
     try:
         result = program.main(standalone_mode=False)

@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 import pytest
 
-from palette_bench.cli.main import COMMANDS, module_name
+from palette_bench.cli.main import COMMANDS, SECTIONS, module_name
 from tests.conftest import RunCommand
 
 
@@ -21,6 +21,18 @@ def test_every_command_shows_its_help(name: str, run: RunCommand) -> None:
 def test_the_list_of_commands_and_the_commands_agree(name: str) -> None:
     command: click.Command = import_module(f"palette_bench.cli.{module_name(name)}").command
     assert isinstance(command, click.Command)
+
+
+def test_help_lists_every_command_once_in_the_order_of_the_work(run: RunCommand) -> None:
+    code, out, _ = run("--help")
+    titles = [line.removesuffix(":") for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert code == 0
+    assert titles == ["Options", "Start", "Prepare", "Predict", "Score", "Publish", "Maintain"]
+    listed = [
+        line.split()[0] for line in out.partition("Start:")[2].splitlines() if line[:2] == "  " and line[2] != " "
+    ]
+    assert listed[:-1] == [name for section in SECTIONS.values() for name in section]  # the last line is the example
+    assert len(COMMANDS) == sum(map(len, SECTIONS.values()))
 
 
 def _modules_after(*arguments: str) -> set[str]:
