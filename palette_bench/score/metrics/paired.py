@@ -49,19 +49,19 @@ def of_means(differences: NDArray[np.float64]) -> list[Difference]:
     """The mean of each column of ``differences`` [n, columns], first minus second an item, by the paired bootstrap.
 
     Items are resampled as wholes, ``RESAMPLES`` times, by counter-based bits that depend on n alone: equal inputs have
-    equal answers on every machine, and exchanging the models changes signs and nothing else. The interval goes from
-    the 2.5 % to the 97.5 % quantile of the resampled means (Efron and Tibshirani 1993, An introduction to the
-    bootstrap, chapter 13); p is twice the share of them on the other side of 0, or at it, the sample itself counted as
-    one. It is below 0.05 where the interval leaves 0 out, up to one resample. The standard error is that of the mean,
-    sample deviation over the root of n. Raises InputError for no items and numbers that are not finite.
+    equal answers on every machine and beside any other columns, and exchanging the models changes signs and nothing
+    else. The interval goes from the 2.5 % to the 97.5 % quantile of the resampled means (Efron and Tibshirani 1993, An
+    introduction to the bootstrap, chapter 13); p is twice the share of them on the other side of 0, or at it, the
+    sample itself counted as one. It is below 0.05 where the interval leaves 0 out, up to one resample. The standard
+    error is that of the mean, sample deviation over the root of n. Raises InputError for no items and numbers that are
+    not finite.
     """
     if differences.ndim != 2:
         raise InputError("paired differences need a row an item", expected="[n, columns]", found=differences.shape)
     estimates = [of_mean(np.ascontiguousarray(column)) for column in differences.T]
     if len(differences) < FEWEST_ITEMS:
         return [unknown(estimate.value) for estimate in estimates]
-    means = differences.mean(axis=0)
-    resampled = means + _resampled_means(differences - means)
+    resampled = _resampled_means(differences)
     ends = np.quantile(resampled, (0.025, 0.975), axis=0)
     beyond = np.minimum((resampled <= 0.0).sum(axis=0), (resampled >= 0.0).sum(axis=0))
     return [
@@ -77,17 +77,22 @@ def of_means(differences: NDArray[np.float64]) -> list[Difference]:
 
 
 def _resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means [RESAMPLES, columns] of the columns of ``values`` [n, columns] over n items drawn with replacement."""
+    """Means [RESAMPLES, columns] of the columns of ``values`` [n, columns] over n items drawn with replacement.
+
+    Numbers of a column are added in the order they are drawn in, by numpy's own sums: no column depends on those
+    beside it or on the processor, as it would as part of a matrix product, and sums of whole numbers are exact.
+    """
     count = len(values)
     # SCORE: which resamples there are.
     bits = CounterBits(["paired bootstrap", 1, count])
     rows_at_once = max(1, _DRAWS_AT_ONCE // count)
-    means = np.empty((RESAMPLES, values.shape[1]))
+    columns = np.ascontiguousarray(values.T)
+    means = np.empty((RESAMPLES, len(columns)))
     for start in range(0, RESAMPLES, rows_at_once):
         rows = min(rows_at_once, RESAMPLES - start)
-        drawn = bits.integers(0, count, rows * count).reshape(rows, count) + count * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        means[start : start + rows] = times @ values / count
+        drawn = bits.integers(0, count, rows * count).reshape(rows, count)
+        for place, column in enumerate(columns):
+            means[start : start + rows, place] = column.take(drawn).mean(axis=1)
     return means
 
 
