@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.samplers import FIRST_SCENE, Judge, outputs, setting_of
+from palette_bench.images.condition import luma, make_condition
 from palette_bench.predict.card import find_card
 from palette_bench.predict.models.palette import Palette
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.condition import make_condition
 from palette_bench.prepare.sources.scenes32 import Split, render
 from palette_bench.protocol.tasks import TASKS
 

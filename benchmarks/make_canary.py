@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from palette_bench.common.bits import CounterBits, sincos
-from palette_bench.prepare.canary import EXPECTED_FILE, measure, software
+from palette_bench.images.canary import EXPECTED_FILE, measure, software
 
 FOLDER = Path(__file__).parent.parent / "palette_bench" / "prepare" / "canary"
 

@@ -15,6 +15,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import EvalSet, open_set
+from palette_bench.artifacts.record import read_record, sealed
 from palette_bench.cli.console import progress as console_progress
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.files import write_bytes, write_json
@@ -24,13 +26,10 @@ from palette_bench.common.workers import default_jobs
 from palette_bench.predict.card import find_card
 from palette_bench.predict.training.export import export_weights
 from palette_bench.prepare.build import build as build_set
-from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.publish import miniature, rows
 from palette_bench.publish.figures import account as figures
 from palette_bench.publish.leaderboard import build as leaderboard
-from palette_bench.score.record import sealed
-from palette_bench.score.record_file import read_record
 
 SET = "scenes32"
 ROOT = Path(__file__).parent.parent
@@ -38,7 +37,7 @@ FOLDER, BASELINES = ROOT / "leaderboards" / SET, ROOT / "baselines"
 SHIPPED_BYTES = 25_000_000
 
 
-def prepared(progress: Progress) -> FrozenSet:
+def prepared(progress: Progress) -> EvalSet:
     """The evaluation set, prepared if it is not yet."""
     plan = make_plan(SET, Choices(), progress=progress)
     build_set(plan, jobs=default_jobs(), replace=False, progress=progress)
@@ -58,10 +57,10 @@ def is_made(task: str, model: str, samples: int) -> bool:
 def run(work: Path, only: str | None) -> None:
     """Predict and score every row whose record is not there yet."""
     progress = console_progress()
-    opened = prepared(progress)
+    eval_set = prepared(progress)
     wanted = [
         rows.Row(
-            set_id=opened.set_id,
+            set_id=eval_set.set_id,
             task=task,
             model=model,
             name=model,

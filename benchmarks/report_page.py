@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.common.workers import default_jobs
+from palette_bench.images.types import ImageU8
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.publish.report.build import make_report
 from palette_bench.publish.report.pictures import PAGE_BYTES_AN_ITEM, plan_layout
@@ -50,17 +50,17 @@ def first_paint(page: Path, rounds: int) -> None:
     found: dict[str, list[float]] = defaultdict(list)
 
     def measure(browser: Browser, path: Path, name: str) -> None:
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        session = opened.context.new_cdp_session(opened)
+        eval_set = browser.new_page(viewport={"width": 1280, "height": 900})
+        session = eval_set.context.new_cdp_session(eval_set)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        opened.goto(path.resolve().as_uri())
-        opened.wait_for_timeout(500)
+        eval_set.goto(path.resolve().as_uri())
+        eval_set.wait_for_timeout(500)
         metrics = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
-        found[f"first paint, {name}"].append(dict(opened.evaluate(PAINT))["first-contentful-paint"])
+        found[f"first paint, {name}"].append(dict(eval_set.evaluate(PAINT))["first-contentful-paint"])
         found[f"processor time, {name}"].append(1000 * metrics["TaskDuration"])
         if name == "report":
-            found["sorted anew"].append(opened.evaluate(SORTED))
-        opened.close()
+            found["sorted anew"].append(eval_set.evaluate(SORTED))
+        eval_set.close()
 
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as temporary:
         bare = Path(temporary) / "bare.html"
@@ -87,12 +87,12 @@ def folder_size(source: Path, task_name: str, folder: Path) -> None:
         patch.setenv(HOME_VARIABLE, str(folder / "home"))
         plan = make_plan("folder", Choices(source=source, name="photographs", size=256), progress=Silent())
         built = build(plan, jobs=default_jobs(), replace=False, progress=Silent())
-        opened = FrozenSet(built.folder)
-        for item in opened.items:
+        eval_set = EvalSet(built.folder)
+        for item in eval_set.items:
             path = folder / "preds" / f"{item.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(blurred(opened.reference(item), item.index, 0)).save(path, compress_level=1)
-        record_of(opened, task_name, folder / "preds", folder / "result")
+            Image.fromarray(blurred(eval_set.reference(item), item.index, 0)).save(path, compress_level=1)
+        record_of(eval_set, task_name, folder / "preds", folder / "result")
         begun = time.perf_counter()
         made = make_report(
             folder / "result", folder / "preds", None, samples_shown=4, jobs=default_jobs(), progress=Silent()
@@ -100,9 +100,9 @@ def folder_size(source: Path, task_name: str, folder: Path) -> None:
         seconds = time.perf_counter() - begun
     sheets = sum(path.stat().st_size for path in (made.folder / "sheets").iterdir()) / made.items
     full = sum(path.stat().st_size for path in (made.folder / "full").iterdir()) / max(made.full, 1)
-    layout = plan_layout(made.items, opened.size, 1)
+    layout = plan_layout(made.items, eval_set.size, 1)
     print(
-        f"{task_name}, {made.items} photographs of {opened.size} pixels: {made.bytes / 1e6:.1f} MB in {seconds:.0f} s"
+        f"{task_name}, {made.items} photographs of {eval_set.size} pixels: {made.bytes / 1e6:.1f} MB in {seconds:.0f} s"
     )
     print(f"  sheets {sheets / 1e3:.2f} KB an item ({layout.tile} pixels), full images {full / 1e3:.0f} KB an item")
     page = made.page.stat().st_size / made.items

@@ -96,23 +96,25 @@ def memory(root: int) -> float:
 def fill_cache(home: Path, predictions: Path) -> None:
     """Features of all predictions and references, and the statistics of a reference set."""
     os.environ["PALETTE_BENCH_HOME"] = str(home)
+    from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.home import features_folder
     from palette_bench.common.progress import Silent
-    from palette_bench.prepare.frozen import open_set
     from palette_bench.score import statistics as of_reference
     from palette_bench.score.backbones.base import load
     from palette_bench.score.features import FeatureStore
     from palette_bench.score.gate import admit, examine
     from palette_bench.score.metrics.frechet import moments
 
-    opened = open_set(SET)
-    admitted = admit(opened, predictions, [examine(opened, opened.task(TASK), predictions, jobs=2, progress=Silent())])
+    eval_set = open_set(SET)
+    admitted = admit(
+        eval_set, predictions, [examine(eval_set, eval_set.task(TASK), predictions, jobs=2, progress=Silent())]
+    )
     rng = np.random.default_rng(0)
     store = FeatureStore(features_folder())
     mixing = rng.normal(size=(64, 2048)).astype(np.float32)
     for name in ("inception2015", "resnet50-v1", "googlenet"):
         backbone = load(name, allow_other_weights=True)
-        for digests in ([row.scored_digest for row in admitted.rows], [i.reference_digest for i in opened.items]):
+        for digests in ([row.scored_digest for row in admitted.rows], [i.reference_digest for i in eval_set.items]):
             for start in range(0, len(digests), WIDTH_OF_ROWS):
                 part = digests[start : start + WIDTH_OF_ROWS]
                 values = {
@@ -127,7 +129,7 @@ def fill_cache(home: Path, predictions: Path) -> None:
             features = rng.normal(size=(20_000, 64)).astype(np.float32) @ mixing
             features += rng.normal(size=features.shape).astype(np.float32)
             of_reference._save(
-                opened,
+                eval_set,
                 of_reference.ReferenceStatistics(
                     reference=of_reference.OWN_FOLDER,
                     reference_fingerprint="0" * 64,

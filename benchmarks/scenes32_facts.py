@@ -17,7 +17,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from palette_bench.prepare.sources.scenes32 import CLASSES, SIZE, SceneFacts, Split, describe, draw, render_split
+from palette_bench.prepare.sources.scenes32 import (
+    CLASSES,
+    SIZE,
+    SceneFacts,
+    Split,
+    describe,
+    draw,
+    render_split,
+)
 from palette_bench.score.backbones.scenes32 import load
 from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.frechet import frechet_distance, moments

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from palette_bench.common.bits import CounterBits, sincos
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 
 # Several test processes, each with a thread for every processor, would spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

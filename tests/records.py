@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from palette_bench.score.record import (
+from palette_bench.artifacts.record import (
     GroupRecord,
     GroupValue,
     MetricValue,

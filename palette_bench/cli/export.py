@@ -53,14 +53,14 @@ def command(
     A model's --layout has the names, sizes and mask colours that the model reads; `palette-bench import` reads what it
     writes.
     """
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.common.workers import default_jobs
     from palette_bench.prepare.export import HoleColour, export
-    from palette_bench.prepare.frozen import open_only_set
 
-    opened = open_only_set(name, task)
+    eval_set = open_only_set(name, task)
     written = export(
-        opened,
-        opened.task(task),
+        eval_set,
+        eval_set.task(task),
         out,
         holes=HoleColour(holes) if holes else None,
         references=references,
@@ -72,7 +72,7 @@ def command(
     if as_json:
         console.print_json({"folder": str(written.folder), "count": written.count, "parts": list(written.parts)})
         return
-    click.echo(f"{written.folder}: {written.count} items of {opened.set_id}, {task}: {', '.join(written.parts)}")
+    click.echo(f"{written.folder}: {written.count} items of {eval_set.set_id}, {task}: {', '.join(written.parts)}")
     if written.note:
         click.echo(f"  {written.note}")
-    click.echo(f"then: palette-bench score --set {opened.set_id} --task {task} --preds DIR")
+    click.echo(f"then: palette-bench score --set {eval_set.set_id} --task {task} --preds DIR")

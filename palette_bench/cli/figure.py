@@ -10,7 +10,7 @@ from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json, jobs
 
 if TYPE_CHECKING:
-    from palette_bench.prepare.frozen import FrozenSet
+    from palette_bench.artifacts.evalset import EvalSet
     from palette_bench.publish.figures.account import Figure
     from palette_bench.publish.figures.choice import Choice
     from palette_bench.publish.figures.outputs import Outputs
@@ -126,8 +126,8 @@ def grid(
     """
     from palette_bench.publish.figures.grid import grid as draw
 
-    opened, outputs, choice = _opened(preds, names, set_name, task_name, items, count, results, jobs, one_task=True)
-    _finish(draw(opened, outputs, choice, width=width), out, as_json=as_json)
+    eval_set, outputs, choice = _opened(preds, names, set_name, task_name, items, count, results, jobs, one_task=True)
+    _finish(draw(eval_set, outputs, choice, width=width), out, as_json=as_json)
 
 
 @command.command(
@@ -168,8 +168,8 @@ def diversity(
     """
     from palette_bench.publish.figures.grid import diversity as draw
 
-    opened, outputs, choice = _opened(preds, names, set_name, task_name, items, count, results, jobs, one_task=False)
-    _finish(draw(opened, outputs, choice, samples=samples, width=width), out, as_json=as_json)
+    eval_set, outputs, choice = _opened(preds, names, set_name, task_name, items, count, results, jobs, one_task=False)
+    _finish(draw(eval_set, outputs, choice, samples=samples, width=width), out, as_json=as_json)
 
 
 @command.command(
@@ -209,8 +209,8 @@ def attention(
     from palette_bench.publish.figures.grid import attention as draw
 
     titles = [f"architecture {number}" for number, _ in enumerate(preds, 1)]
-    opened, outputs, choice = _opened(preds, titles, set_name, task_name, items, count, results, jobs, one_task=True)
-    _finish(draw(opened, outputs, choice, width=width), out, as_json=as_json)
+    eval_set, outputs, choice = _opened(preds, titles, set_name, task_name, items, count, results, jobs, one_task=True)
+    _finish(draw(eval_set, outputs, choice, width=width), out, as_json=as_json)
 
 
 @command.command(
@@ -229,9 +229,9 @@ def histogram(records: tuple[Path, ...], names: tuple[str, ...], out: Path, *, w
 
     RESULT is a result.json of palette-bench score, or its folder. All must be of one set and one recipe.
     """
+    from palette_bench.artifacts.record import read_record
     from palette_bench.publish.figures.histogram import histogram as draw
     from palette_bench.publish.figures.page import check_can_draw
-    from palette_bench.score.record_file import read_record
 
     check_can_draw()
     _finish(draw([read_record(path) for path in records], names, width=width), out, as_json=as_json)
@@ -306,14 +306,14 @@ def panorama(
         return
     if model is None or not items:
         raise UsageError("nothing to draw", expected="a PNG of palette-bench panorama, or --model with --item")
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.predict.card import find_card
     from palette_bench.predict.models.panorama import Plan, Side, make_panoramas
-    from palette_bench.prepare.frozen import open_only_set
 
     sides = (Side.RIGHT, Side.LEFT) if side == "both" else (Side(side),)
     plan = Plan(items=items, width=across, sides=sides, seed=seed, device=device, seconds=timeout)
-    opened = open_only_set(set_name, Side.RIGHT.task.name)
-    panoramas = make_panoramas(opened, find_card(model), plan, progress=console.progress())
+    eval_set = open_only_set(set_name, Side.RIGHT.task.name)
+    panoramas = make_panoramas(eval_set, find_card(model), plan, progress=console.progress())
     _finish(draw(panoramas.images, panoramas.described, name=name, width=width), out, as_json=as_json)
 
 
@@ -328,19 +328,19 @@ def _opened(
     jobs: int | None,
     *,
     one_task: bool,
-) -> "tuple[FrozenSet, list[Outputs], Choice]":
+) -> "tuple[EvalSet, list[Outputs], Choice]":
     """Everything a figure of predictions needs, checked; what costs time comes last."""
+    from palette_bench.artifacts.record import read_record
     from palette_bench.common.errors import InputError, Problem
     from palette_bench.common.workers import default_jobs
     from palette_bench.publish.figures import outputs
     from palette_bench.publish.figures.choice import choose
     from palette_bench.publish.figures.page import check_can_draw
-    from palette_bench.score.record_file import read_record
 
     check_can_draw()
-    opened = outputs.set_of(preds, set_name, task_name)
-    choice = choose(opened, ids=items, count=count)
-    tasks = [outputs.task_of(opened, folder, task_name) for folder in preds]
+    eval_set = outputs.set_of(preds, set_name, task_name)
+    choice = choose(eval_set, ids=items, count=count)
+    tasks = [outputs.task_of(eval_set, folder, task_name) for folder in preds]
     if one_task and len(set(tasks)) > 1:
         raise InputError(
             "predictions of several tasks in one figure",
@@ -351,11 +351,11 @@ def _opened(
     records = [read_record(path) for path in results]
     progress = console.progress()
     found = [
-        outputs.open_outputs(opened, task, folder, title, records, jobs=jobs or default_jobs(), progress=progress)
+        outputs.open_outputs(eval_set, task, folder, title, records, jobs=jobs or default_jobs(), progress=progress)
         for folder, task, title in zip(preds, tasks, titles, strict=True)
     ]
     outputs.check_records_used(records, found)
-    return opened, found, choice
+    return eval_set, found, choice
 
 
 def _finish(made: "Figure", out: Path, *, as_json: bool) -> None:

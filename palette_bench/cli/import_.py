@@ -86,10 +86,10 @@ def command(
     done is written to predictions.json. A missing, extra or unusable output and nothing is imported; what looks wrong
     (a mask read inverted, shifted pixels, JPEG-coded files, equal samples) is reported with numbers.
     """
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.common.workers import default_jobs
     from palette_bench.predict.importing.bring import Options, import_outputs
     from palette_bench.predict.importing.conventions import Axes, Resize, ValueRange, convention
-    from palette_bench.prepare.frozen import open_only_set
 
     chosen = convention(source)
     options = Options(
@@ -108,12 +108,12 @@ def command(
         name=name,
         about=_pairs(about),
     )
-    opened = open_only_set(set_name, task_name)
+    eval_set = open_only_set(set_name, task_name)
     imported = import_outputs(
         outputs,
         chosen,
-        opened,
-        opened.task(task_name),
+        eval_set,
+        eval_set.task(task_name),
         out,
         options,
         jobs=jobs or default_jobs(),
@@ -125,14 +125,14 @@ def command(
         console.print_json({"folder": str(imported.folder), **imported.described})
         return
     samples = f", {imported.samples} samples each" if imported.samples > 1 else ""
-    click.echo(f"{imported.folder}: {imported.count} items of {opened.set_id}, {task_name}{samples}")
+    click.echo(f"{imported.folder}: {imported.count} items of {eval_set.set_id}, {task_name}{samples}")
     steps = imported.described["post_processing"]
     for step in steps if isinstance(steps, list) else []:
         facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in step.items() if key != "step")
         click.echo(f"  {step['step'].replace('_', ' ')}: {facts}")
     if chosen.note:
         click.echo(f"  {chosen.title}: {chosen.note}")
-    click.echo(f"then: palette-bench score --set {opened.set_id} --task {task_name} --preds {imported.folder}")
+    click.echo(f"then: palette-bench score --set {eval_set.set_id} --task {task_name} --preds {imported.folder}")
 
 
 def _pairs(about: tuple[str, ...]) -> dict[str, str]:

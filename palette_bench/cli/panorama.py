@@ -49,24 +49,24 @@ def command(
     """
     import numpy as np
 
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes, write_json
+    from palette_bench.images.decode import encode_png
     from palette_bench.predict.card import find_card
     from palette_bench.predict.models.panorama import Plan, Side, make_panoramas
-    from palette_bench.prepare.frozen import open_only_set
-    from palette_bench.prepare.pngs import encode_png
 
     if out.suffix.lower() != ".png":
         raise UsageError("a panorama is written as PNG", where=out, expected="--out with a name in .png")
     sides = (Side.RIGHT, Side.LEFT) if side == "both" else (Side(side),)
     plan = Plan(items=items, width=width, sides=sides, seed=seed, device=device, seconds=timeout)
-    opened = open_only_set(set_name, Side.RIGHT.task.name)
-    made = make_panoramas(opened, find_card(model), plan, progress=console.progress())
+    eval_set = open_only_set(set_name, Side.RIGHT.task.name)
+    made = make_panoramas(eval_set, find_card(model), plan, progress=console.progress())
     rows = np.concatenate(list(made.images.values()))
     write_bytes(out, encode_png(rows))
     write_json(out.with_suffix(".json"), made.described)
     if as_json:
         console.print_json(made.described)
         return
-    click.echo(f"{out}: {rows.shape[1]}x{rows.shape[0]} pixels, {len(made.images)} of {opened.set_id}")
+    click.echo(f"{out}: {rows.shape[1]}x{rows.shape[0]} pixels, {len(made.images)} of {eval_set.set_id}")
     click.echo(f"{out.with_suffix('.json')}: seeds and digests")

@@ -54,13 +54,13 @@ def command(
     of an output depends on --seed, the item and the sample's number alone, so batch size, parts and ranks do not
     change it. Killed at any moment, the same command continues, and the folder ends up the same.
     """
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.common.errors import UsageError
     from palette_bench.common.parts import parse_part, rank_of_this_process
     from palette_bench.common.progress import Silent
     from palette_bench.common.workers import default_jobs
     from palette_bench.predict.card import find_card
     from palette_bench.predict.run import Options, predict
-    from palette_bench.prepare.frozen import open_only_set
 
     rank = rank_of_this_process()
     if shard is not None and not rank.part.whole:
@@ -69,9 +69,9 @@ def command(
         )
     part = rank.part if shard is None else parse_part(shard)
     card = find_card(model)
-    opened = open_only_set(set_name, task_name)
+    eval_set = open_only_set(set_name, task_name)
     done = predict(
-        opened,
+        eval_set,
         task_name,
         card,
         out,
@@ -102,7 +102,7 @@ def command(
     if done.described is None:
         click.echo(f"part {part} is done: {done.made} images made, {done.kept} kept; {done.missing} are left to others")
         return
-    total = opened.count * samples
-    click.echo(f"{out}: {total} images of {card.title} for {task_name} on {opened.set_id}, {done.made} made now")
+    total = eval_set.count * samples
+    click.echo(f"{out}: {total} images of {card.title} for {task_name} on {eval_set.set_id}, {done.made} made now")
     click.echo(f"  tree {done.described['tree_sha256']}")
-    click.echo(f"then: palette-bench score --set {opened.set_id} --task {task_name} --preds {out}")
+    click.echo(f"then: palette-bench score --set {eval_set.set_id} --task {task_name} --preds {out}")

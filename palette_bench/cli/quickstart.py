@@ -37,12 +37,12 @@ def command(out: Path, *, jobs: int | None) -> None:
 
     from PIL import Image
 
+    from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.files import write_bytes
     from palette_bench.common.workers import default_jobs
     from palette_bench.predict.card import find_card
     from palette_bench.prepare.build import build
     from palette_bench.prepare.contact_sheet import contact_sheet
-    from palette_bench.prepare.frozen import open_set
     from palette_bench.prepare.plan import Choices, make_plan
     from palette_bench.publish import rows
     from palette_bench.publish.comparison_sheet import Block, comparison_sheet
@@ -53,17 +53,17 @@ def command(out: Path, *, jobs: int | None) -> None:
     plan = make_plan("scenes32", Choices(), progress=progress)
     built = build(plan, jobs=processes, replace=False, progress=progress)
     click.echo(f"1. prepared scenes32: {built.count} scenes in {built.folder}", err=True)
-    opened = open_set(plan.protocol.set_id)
+    eval_set = open_set(plan.protocol.set_id)
 
     def draw(picture: Image.Image, name: str) -> None:
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
         write_bytes(out / name, buffer.getvalue())
 
-    draw(contact_sheet(opened, rows=6), "scenes32.png")
+    draw(contact_sheet(eval_set, rows=6), "scenes32.png")
     wanted = {
         (task, model): rows.Row(
-            set_id=opened.set_id,
+            set_id=eval_set.set_id,
             task=task,
             model=model,
             name=find_card(model).title,
@@ -83,10 +83,10 @@ def command(out: Path, *, jobs: int | None) -> None:
     click.echo(f"2. predicted and scored {len(RUNS)} tasks with 4 models each", err=True)
     groups = [[records[key] for key in wanted if key[0] == task] for task in RUNS]
     blocks = [
-        Block(opened.task(task), SHOWN_ITEMS, {row.name: row.preds for (of, _), row in wanted.items() if of == task})
+        Block(eval_set.task(task), SHOWN_ITEMS, {row.name: row.preds for (of, _), row in wanted.items() if of == task})
         for task in RUNS
     ]
-    draw(comparison_sheet(opened, blocks), "models.png")
+    draw(comparison_sheet(eval_set, blocks), "models.png")
 
     from palette_bench.cli.tables import print_score_table
 

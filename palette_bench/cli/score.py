@@ -66,14 +66,14 @@ def command(
 
     Killed at any moment, the same command continues: features are kept by the pixels they are of.
     """
-    from palette_bench.prepare.frozen import open_only_set
+    from palette_bench.artifacts.evalset import open_only_set
     from palette_bench.score.backbones.base import Backend
     from palette_bench.score.groups import Grouping
     from palette_bench.score.scoring import Options, score, score_part
 
     part = scoring_options.part_of(shard)
     place = scoring_options.place(device, jobs, part)
-    opened = open_only_set(set_name, task_name)
+    eval_set = open_only_set(set_name, task_name)
     name = name or scoring_options.run_name(preds)
     options = Options(
         reference=reference,
@@ -87,21 +87,21 @@ def command(
         batch_size=batch_size,
         jobs=place.jobs,
     )
-    task, progress = opened.task(task_name), place.progress()
+    task, progress = eval_set.task(task_name), place.progress()
     if part is not None:
-        folder = out or Path("results") / f"{opened.set_id}-{task_name}-{name}-part-{part.number}-of-{part.count}"
-        score_part(opened, task, preds, part, folder, options, progress=progress)
+        folder = out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}-part-{part.number}-of-{part.count}"
+        score_part(eval_set, task, preds, part, folder, options, progress=progress)
         click.echo(f"part {part} is done: {folder}")
         click.echo("  when all parts are: palette-bench merge PART...")
         return
-    scored = score(opened, task, preds, name, options, progress=progress)
+    scored = score(eval_set, task, preds, name, options, progress=progress)
     if scored is not None:
-        finish(scored, out or Path("results") / f"{opened.set_id}-{task_name}-{name}", as_json=as_json)
+        finish(scored, out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}", as_json=as_json)
 
 
 def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
     """Write a record and show it."""
-    from palette_bench.score.record import RECORD_FILE, save
+    from palette_bench.artifacts.record import RECORD_FILE, save
 
     record = scored.record
     save(record, scored.items_csv, folder)

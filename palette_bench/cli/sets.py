@@ -10,18 +10,23 @@ from palette_bench.cli.options import as_json
 @as_json
 def command(*, as_json: bool) -> None:
     """List the protocols that can be prepared, and the sets that are."""
+    from palette_bench.artifacts.evalset import open_set, prepared_sets
     from palette_bench.common.errors import PaletteBenchError
     from palette_bench.common.home import sets_folder
-    from palette_bench.prepare.frozen import open_set, prepared_sets
     from palette_bench.protocol.definition import load_protocol, protocol_names
 
     protocols = [load_protocol(name) for name in protocol_names()]
     prepared: list[dict[str, object]] = []
     for name in prepared_sets():
         try:
-            opened = open_set(name)
+            eval_set = open_set(name)
             prepared.append(
-                {"set": name, "count": opened.count, "status": opened.status.value, "data_digest": opened.data_digest}
+                {
+                    "set": name,
+                    "count": eval_set.count,
+                    "status": eval_set.status.value,
+                    "data_digest": eval_set.data_digest,
+                }
             )
         except PaletteBenchError as error:
             prepared.append({"set": name, "count": None, "status": f"unusable: {error.what}", "data_digest": None})

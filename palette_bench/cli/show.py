@@ -15,9 +15,9 @@ def command(name: str, out: Path | None, rows: int) -> None:
     """Draw a contact sheet: references and the condition of every task, holes in magenta."""
     import io
 
+    from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.files import write_bytes
     from palette_bench.prepare.contact_sheet import contact_sheet
-    from palette_bench.prepare.frozen import open_set
 
     sheet = contact_sheet(open_set(name), rows=rows)
     buffer = io.BytesIO()

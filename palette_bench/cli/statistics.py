@@ -59,19 +59,19 @@ def command(
     An imported file is named by its digest and used with `score --reference imported-...`: what images it is of, and
     how they were prepared, only its maker knows.
     """
+    from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.errors import UsageError
     from palette_bench.common.home import features_folder
-    from palette_bench.prepare.frozen import open_set
     from palette_bench.score import statistics
     from palette_bench.score.backbones.base import Backend, load
     from palette_bench.score.features import FeatureStore
     from palette_bench.score.recipes import Metric, Reference, named
     from palette_bench.score.scoring import recipes_of
 
-    opened = open_set(name)
+    eval_set = open_set(name)
     fitting = [
         r
-        for r in recipes_of(opened)
+        for r in recipes_of(eval_set)
         if r.metric is Metric.FRECHET and r.parameters["reference"] == Reference.REFERENCE_SET.value
     ]
     recipe = named(recipe_name) if recipe_name else fitting[0]
@@ -91,7 +91,7 @@ def command(
     if npz is not None:
         if count is None:
             raise UsageError("an imported file does not say how many images it is of", expected="--count N")
-        known_as, path = statistics.import_moments(opened, npz, backbone, recipe.output, count=count)
+        known_as, path = statistics.import_moments(eval_set, npz, backbone, recipe.output, count=count)
         if as_json:
             console.print_json({"set": name, "reference": known_as, "count": count, "file": str(path)})
             return
@@ -99,7 +99,7 @@ def command(
         click.echo(f"  palette-bench score --set {name} --reference {known_as} ...")
         return
 
-    wanted = statistics.reference_name(opened, reference)
+    wanted = statistics.reference_name(eval_set, reference)
     progress = place.progress()
     if part is not None:
         if out is None:
@@ -111,7 +111,7 @@ def command(
     if not my_part.whole:
         with place.ranks.joined():
             done = statistics.compute_part(
-                opened,
+                eval_set,
                 wanted,
                 backbone,
                 recipe.output,
@@ -131,7 +131,7 @@ def command(
         if not place.ranks.first:
             return
     computed, path_or_none = statistics.compute(
-        opened,
+        eval_set,
         wanted,
         backbone,
         recipe.output,

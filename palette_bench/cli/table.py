@@ -10,8 +10,8 @@ from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json
 
 if TYPE_CHECKING:
+    from palette_bench.artifacts.record import ResultRecord
     from palette_bench.publish.paper_table import PaperTable
-    from palette_bench.score.record import ResultRecord
 
 SCENES32 = "scenes32"
 
@@ -107,8 +107,8 @@ def command(
 
 def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
     """All records. The first error is raised; where several are faulty, all are named."""
+    from palette_bench.artifacts.record import read_record
     from palette_bench.common.errors import PaletteBenchError, Problem
-    from palette_bench.score.record_file import read_record
 
     records, errors = [], []
     for path in paths:
@@ -154,8 +154,8 @@ def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "Resul
     """The miniature's records that are there, by task and model."""
     from importlib.resources import as_file
 
+    from palette_bench.artifacts.record import read_record
     from palette_bench.common import resources
-    from palette_bench.score.record_file import read_record
 
     folder = resources.leaderboards() / SCENES32 / "records"
     found = {}

@@ -15,12 +15,12 @@ def command(name: str, *, jobs: int | None, as_json: bool) -> None:
 
     Exit code 4 when one differs.
     """
+    from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.workers import default_jobs
-    from palette_bench.prepare.frozen import open_set
     from palette_bench.prepare.verify import verify
 
-    opened = open_set(name)
-    found = verify(opened, jobs=jobs or default_jobs(), progress=console.progress())
+    eval_set = open_set(name)
+    found = verify(eval_set, jobs=jobs or default_jobs(), progress=console.progress())
     if as_json:
         console.print_json({"set": name, "ok": True, "images": found.images, "conditions": found.conditions})
         return

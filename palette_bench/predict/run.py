@@ -19,24 +19,23 @@ from pathlib import Path
 
 import numpy as np
 
+from palette_bench.artifacts import predictions
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.predictions import FINISHED, PREDICTIONS_FILE, output_name, tree_digest
+from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import exclusive
 from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
-from palette_bench.predict import output
+from palette_bench.images.condition import Condition
+from palette_bench.images.decode import BadImageError, decode, encode_png
+from palette_bench.images.holes import composite
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host, answers
 from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.predict.seeds import seed_of
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.condition import Condition
-from palette_bench.prepare.degrade.holes import composite
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import HoleMask, ImageU8
-from palette_bench.prepare.pngs import encode_png
-from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE, output_name, tree_digest
 from palette_bench.protocol.tasks import Task
 
 STATE_LOCK = "state.lock"
@@ -96,16 +95,16 @@ class _Row:
 
 
 def predict(
-    opened: FrozenSet, task_name: str, card: Card, out: Path, options: Options, *, progress: Progress
+    eval_set: EvalSet, task_name: str, card: Card, out: Path, options: Options, *, progress: Progress
 ) -> Predicted:
     """Write a model's outputs for a task into the folder ``out``, or continue there.
 
     Raises UsageError when the model cannot do this, InputError when the model fails, when the folder holds something
     else, or another process is at work on the same part. Finished work is kept in any case.
     """
-    task = opened.task(task_name)
+    task = eval_set.task(task_name)
     check_runnable(card)
-    card.check_can_do(task.name, opened.size)
+    card.check_can_do(task.name, eval_set.size)
     if options.samples > 1 and card.stochastic is False:
         raise UsageError(
             f"all samples of model {card.name} would be the same: its output does not depend on the seed",
@@ -113,22 +112,22 @@ def predict(
             found=f"--samples {options.samples}",
         )
     weights = card.checked_weights()
-    run = _Run(opened, task, card, out, options, weights)
+    run = _Run(eval_set, task, card, out, options, weights)
     run.check_place()
     return run.go(progress)
 
 
 class _Run:
     def __init__(
-        self, opened: FrozenSet, task: Task, card: Card, out: Path, options: Options, weights: Path | None
+        self, eval_set: EvalSet, task: Task, card: Card, out: Path, options: Options, weights: Path | None
     ) -> None:
-        self._opened, self._task, self._card, self._options = opened, task, card, options
-        self._out, self._work = out, out / output.WORK_FOLDER
+        self._opened, self._task, self._card, self._options = eval_set, task, card, options
+        self._out, self._work = out, out / predictions.WORK_FOLDER
         self._weights = weights
-        self._identity = output.identity_of(
-            opened, task, output.model_of(card), seed=options.seed, samples=options.samples
+        self._identity = predictions.identity_of(
+            eval_set, task, model_of(card), seed=options.seed, samples=options.samples
         )
-        self._outputs: list[Output] = [(item.index, k) for item in opened.items for k in range(options.samples)]
+        self._outputs: list[Output] = [(item.index, k) for item in eval_set.items for k in range(options.samples)]
         self._names = {self._name(made): made for made in self._outputs}
 
     def _name(self, made: Output) -> str:
@@ -139,9 +138,9 @@ class _Run:
         """Raise InputError unless the folder is new, empty, or one of this very run."""
         if self._out.exists() and not self._out.is_dir():
             raise InputError("the predictions need a folder", where=self._out, found="a file", next_step="choose --out")
-        described = output.read(self._out)
+        described = predictions.read(self._out)
         if described is not None:
-            output.check_same(self._out, described, self._identity)
+            predictions.check_same(self._out, described, self._identity)
         allowed = {PREDICTIONS_FILE, *self._names} if described is not None else set()
         foreign = [name for name in files_in(self._out) if name not in allowed]
         if foreign:
@@ -158,11 +157,11 @@ class _Run:
         part = self._options.part
         with self._alone():
             with self._state():
-                described = output.read(self._out)
+                described = predictions.read(self._out)
                 if described is None:
-                    output.begin(self._out, self._identity)
+                    predictions.begin(self._out, self._identity)
                 else:
-                    output.check_same(self._out, described, self._identity)
+                    predictions.check_same(self._out, described, self._identity)
             if described is not None and described.get("status") == FINISHED:
                 self._verify(described)
                 shutil.rmtree(self._work, ignore_errors=True)
@@ -270,7 +269,7 @@ class _Run:
     def _finish(self, made: int, kept: int) -> Predicted:
         """Write the final ``predictions.json`` if this was the last part to end."""
         with self._state():
-            described = output.read(self._out)
+            described = predictions.read(self._out)
             if described is not None and described.get("status") == FINISHED:
                 shutil.rmtree(self._work, ignore_errors=True)
                 return Predicted(folder=self._out, made=made, kept=kept, missing=0, described=described, finisher=False)
@@ -281,10 +280,10 @@ class _Run:
                 return Predicted(
                     folder=self._out, made=made, kept=kept, missing=missing, described=None, finisher=False
                 )
-            final = output.finish(
+            final = predictions.finish(
                 self._out,
                 self._identity,
-                output.Made(
+                predictions.Made(
                     digests={name: rows[known].sha256 for name, known in self._names.items()},
                     stochastic=self._card.stochastic,
                     post_processing=self._post_processing([rows[known] for known in self._outputs]),
@@ -299,7 +298,7 @@ class _Run:
             return []
         changes = [row.known_change for row in rows if row.known_change is not None]
         mean = math.fsum(changes) / len(changes) if changes else None
-        return [{"step": output.COMPOSITE_KNOWN, "known_region_error": mean}]
+        return [{"step": predictions.COMPOSITE_KNOWN, "known_region_error": mean}]
 
     def _verify(self, described: Mapping[str, object]) -> None:
         """Raise VerificationError when a finished folder's images are not those it was finished with."""
@@ -366,8 +365,8 @@ def files_in(folder: Path) -> list[str]:
     """Relative POSIX paths of all files of a folder of predictions, sorted, without those of ``WORK_FOLDER``."""
     names: list[str] = []
     for where, folders, files in os.walk(folder):
-        if Path(where) == folder and output.WORK_FOLDER in folders:
-            folders.remove(output.WORK_FOLDER)
+        if Path(where) == folder and predictions.WORK_FOLDER in folders:
+            folders.remove(predictions.WORK_FOLDER)
         names += [(Path(where) / file).relative_to(folder).as_posix() for file in files]
     return sorted(names)
 
@@ -388,7 +387,7 @@ class _Maker:
 
     def __init__(self, job: _Job) -> None:
         self._job = job
-        self._opened = FrozenSet(job.set_folder)
+        self._opened = EvalSet(job.set_folder)
         self._conditions = self._opened.conditions(job.place.task)
         copies = job.card.adapter.kind is AdapterKind.REFERENCE
         self._runner = None if copies else build_runner(job.card, job.place)
@@ -405,7 +404,7 @@ class _Maker:
             condition = conditions[index]
             final, change = composited(image, condition.image, condition.hole)
             name = output_name(self._opened.items[index].id, sample, self._job.place.samples)
-            output.place(self._job.out, name, encode_png(final))
+            predictions.place(self._job.out, name, encode_png(final))
             rows.append(_Row(index, sample, pixel_digest(final), change))
         return rows
 
@@ -436,3 +435,15 @@ def composited(image: ImageU8, condition: ImageU8, hole: HoleMask | None) -> tup
     change = np.abs(image[known].astype(np.int16) - condition[known]).mean() if known.any() else None
     # SCORE: as the paper does.
     return composite(image, condition, hole), None if change is None else float(change)
+
+
+def model_of(card: Card) -> dict[str, object]:
+    """What ``predictions.json`` says of a model."""
+    return {
+        "name": card.name,
+        "title": card.title,
+        "kind": card.adapter.kind.value,
+        "fingerprint": card.fingerprint(),
+        "weights_sha256": None if card.weights is None else card.weights.sha256,
+        "config": dict(card.config),
+    }

@@ -13,6 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import (
+    AGAIN,
+    CONDITIONS_FILE,
+    MANIFEST_FILE,
+    MASKS_FILE,
+    SCHEMA,
+    SET_FILE,
+    data_digest,
+    mask_key,
+    pack,
+    read_masks,
+    reference_path,
+    task_folder,
+    unpack,
+    write_masks,
+)
 from palette_bench.common.canonical import bytes_digest, canonical_json, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import (
@@ -26,36 +42,20 @@ from palette_bench.common.files import (
     write_plainly,
 )
 from palette_bench.common.home import sets_folder
+from palette_bench.common.listing import Source
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.prepare import canary
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.condition import hole_of, make_condition
-from palette_bench.prepare.degrade.geometry import GEOMETRIES
-from palette_bench.prepare.images import HoleMask, ImageU8
-from palette_bench.prepare.layout import (
-    CONDITIONS_FILE,
-    MANIFEST_FILE,
-    MASKS_FILE,
-    SCHEMA,
-    SET_FILE,
-    mask_key,
-    pack,
-    read_masks,
-    reference_path,
-    task_folder,
-    unpack,
-    write_masks,
-)
+from palette_bench.images import canary
+from palette_bench.images.condition import hole_of, make_condition
+from palette_bench.images.decode import BadImageError, decode, encode_png
+from palette_bench.images.geometry import GEOMETRIES
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.prepare.masks import ReleasedMasks, freeform_tasks, generate
-from palette_bench.prepare.pngs import encode_png
 from palette_bench.prepare.selection.select import Item
-from palette_bench.prepare.sources.base import Source
 from palette_bench.prepare.sources.scene_source import SceneSource
 from palette_bench.protocol.definition import Family, Protocol
 
 CHUNK = 64
-AGAIN = "prepare the set again with --replace"
 PLACES_SMALL = "val_256"
 PLACES_SMALL_SHAPE = (256, 256)
 
@@ -428,8 +428,3 @@ def _masks_digest(folder: Path, chunks: Sequence[_Chunk], k: int) -> str:
 def _mask_parts(folder: Path, chunks: Sequence[_Chunk], k: int) -> Iterator[NDArray[np.uint8]]:
     for chunk in chunks:
         yield np.load(_masks_journal(folder, chunk.number), allow_pickle=False)[k]
-
-
-def data_digest(rows: Sequence[dict[str, Any]]) -> str:
-    """sha256 over ids, labels and decoded reference pixels, in protocol order: two equal ones are the same images."""
-    return fingerprint([[row["id"], row["label"], row["reference_sha256"]] for row in rows])

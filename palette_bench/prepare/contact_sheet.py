@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from palette_bench.prepare.degrade.condition import Condition, make_condition
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.images.condition import Condition, make_condition
+from palette_bench.images.types import ImageU8
 
 SMALLEST_CELL = 96
 LARGEST_CELL = 256
@@ -14,27 +14,29 @@ PAPER, INK, QUIET = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 HOLE_COLOUR = (255, 0, 255)
 
 
-def contact_sheet(opened: FrozenSet, *, rows: int) -> Image.Image:
+def contact_sheet(eval_set: EvalSet, *, rows: int) -> Image.Image:
     """``rows`` items spread evenly over the set, one a line: reference, then every task; holes are magenta."""
-    count = min(rows, opened.count)
-    indices = [i * opened.count // count for i in range(count)]
-    tasks = [opened.task(name) for name in opened.task_names]
-    holes = [opened.holes(task) for task in tasks]
-    cell = min(max(opened.size, SMALLEST_CELL), LARGEST_CELL)
+    count = min(rows, eval_set.count)
+    indices = [i * eval_set.count // count for i in range(count)]
+    tasks = [eval_set.task(name) for name in eval_set.task_names]
+    holes = [eval_set.holes(task) for task in tasks]
+    cell = min(max(eval_set.size, SMALLEST_CELL), LARGEST_CELL)
     text = max(11, cell // 12)
     small, title = ImageFont.load_default(text), ImageFont.load_default(text * 3 // 2)
     across, down = cell + GAP, cell + GAP + text + 4
     top = MARGIN + 4 * text
     sheet = Image.new("RGB", (2 * MARGIN + (1 + len(tasks)) * across - GAP, top + count * down + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    heading = f"{opened.set_id} version {opened.version}   {opened.count} items   data {opened.data_digest[:16]}"
+    heading = (
+        f"{eval_set.set_id} version {eval_set.version}   {eval_set.count} items   data {eval_set.data_digest[:16]}"
+    )
     draw.text((MARGIN, MARGIN - 4), heading, INK, font=title)
     for column, name in enumerate(("reference", *(task.name.removeprefix("inpaint-") for task in tasks))):
         draw.text((MARGIN + column * across, top - text - 6), name, INK, font=small)
     for line, index in enumerate(indices):
-        item = opened.items[index]
+        item = eval_set.items[index]
         y = top + line * down
-        reference = opened.reference(item)
+        reference = eval_set.reference(item)
         paste_cell(sheet, reference, MARGIN, y, cell)
         label = item.id + ("" if item.label is None else f"   class {item.label}")
         draw.text((MARGIN, y + cell + 1), label, QUIET, font=small)

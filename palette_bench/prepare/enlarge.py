@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet
 from palette_bench.common.errors import InputError, UsageError
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.geometry import GEOMETRIES
-from palette_bench.prepare.degrade.holes import punch
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.common.listing import Source
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.geometry import GEOMETRIES
+from palette_bench.images.holes import punch
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.prepare.selection.select import item_id
-from palette_bench.prepare.sources.base import Source
 from palette_bench.prepare.sources.datasets import open_source
 from palette_bench.protocol.definition import Family, GeometryName
 
@@ -83,19 +83,19 @@ class Surroundings:
     names: Mapping[str, str]
     rule: Rule
 
-    def around(self, opened: FrozenSet, item: FrozenItem) -> ImageU8:
+    def around(self, eval_set: EvalSet, item: EvalItem) -> ImageU8:
         """The image [2S, 2S, 3] whose centre is the item's reference, pixel by pixel. Raises BadImageError."""
-        image = _read(self.source, self.names[item.id], opened)
-        large = _cut(image, self.rule, 2 * opened.size)
-        if not _agrees(large, opened.reference(item)):
-            raise BadImageError(f"the centre of its {self.rule.value} at {2 * opened.size} is not the reference")
+        image = _read(self.source, self.names[item.id], eval_set)
+        large = _cut(image, self.rule, 2 * eval_set.size)
+        if not _agrees(large, eval_set.reference(item)):
+            raise BadImageError(f"the centre of its {self.rule.value} at {2 * eval_set.size} is not the reference")
         return large
 
 
-def _read(source: Source, name: str, opened: FrozenSet) -> ImageU8:
-    side = 2 * opened.size
+def _read(source: Source, name: str, eval_set: EvalSet) -> ImageU8:
+    side = 2 * eval_set.size
     try:
-        image = decode(source.read(name), exif=opened.protocol.exif).pixels
+        image = decode(source.read(name), exif=eval_set.protocol.exif).pixels
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from error
     if min(image.shape[:2]) < side:
@@ -108,48 +108,49 @@ def _agrees(large: ImageU8, reference: ImageU8) -> bool:
     return np.array_equal(large[quarter:-quarter, quarter:-quarter], reference)
 
 
-def surroundings(opened: FrozenSet, where: Path) -> Surroundings:
+def surroundings(eval_set: EvalSet, where: Path) -> Surroundings:
     """What is around the references of a set, from the images at ``where``.
 
     The rule is found, not assumed: the one under which the first image's centre is the reference, pixel by pixel; every
     other image is checked against it when it is read. Raises InputError when an image is missing, too small, or no rule
     fits: a reference that shows the whole shorter side of its image has nothing around it.
     """
-    if opened.family is Family.SCENES32:
-        raise UsageError("the scenes of this set are drawn: there is nothing around them", found=opened.set_id)
-    source = open_source(opened.family, where, None).source
+    if eval_set.family is Family.SCENES32:
+        raise UsageError("the scenes of this set are drawn: there is nothing around them", found=eval_set.set_id)
+    source = open_source(eval_set.family, where, None).source
     held = {item_id(name): name for name in source.names()}
-    names = {item.id: held[item.id] for item in opened.items if item.id in held}
-    missing = [item.id for item in opened.items if item.id not in names]
+    names = {item.id: held[item.id] for item in eval_set.items if item.id in held}
+    missing = [item.id for item in eval_set.items if item.id not in names]
     if missing:
         raise InputError(
-            f"{len(missing)} of {opened.count} images are not in the source",
+            f"{len(missing)} of {eval_set.count} images are not in the source",
             where=where,
             expected=f"an image for every item, such as {missing[0]}",
             found=f"{len(held)} images, {len(names)} of them in the set",
             next_step="give the folder or .tar of the original images",
         )
-    first = opened.items[0]
-    reference = opened.reference(first)
+    first = eval_set.items[0]
+    reference = eval_set.reference(first)
     try:
-        image = _read(source, names[first.id], opened)
+        image = _read(source, names[first.id], eval_set)
     except BadImageError as error:
         raise InputError(
             "a source image cannot be used for larger inputs",
             where=f"{where}: {names[first.id]}",
-            expected=f"an image of at least {2 * opened.size} pixels each way",
+            expected=f"an image of at least {2 * eval_set.size} pixels each way",
             found=error,
             next_step="use images that are large enough, or a layout of the set's own size",
         ) from error
     for rule in Rule:
-        if _agrees(_cut(image, rule, 2 * opened.size), reference):
+        if _agrees(_cut(image, rule, 2 * eval_set.size), reference):
             return Surroundings(source, names, rule)
     raise InputError(
         "the references of this set are not the centre of anything larger",
-        where=f"{opened.set_id}: {first.id}",
-        expected=f"a reference that is the centre of its source image's {2 * opened.size}x{2 * opened.size} square, by "
+        where=f"{eval_set.set_id}: {first.id}",
+        expected="a reference that is the centre of its source image's "
+        f"{2 * eval_set.size}x{2 * eval_set.size} square, by "
         f"{' or '.join(rule.value for rule in Rule)}",
-        found=f"geometry {opened.geometry}, which shows the whole shorter side of an image",
+        found=f"geometry {eval_set.geometry}, which shows the whole shorter side of an image",
         next_step="make a folder set of the central squares first, as docs/importing.md says, or use a layout of the "
         "set's own size",
     )

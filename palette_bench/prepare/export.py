@@ -10,22 +10,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import (
+    EARLIEST_ZIP_DATE,
+    Conditions,
+    EvalItem,
+    EvalSet,
+    mask_key,
+    pack,
+    write_masks,
+)
 from palette_bench.common.canonical import bytes_digest, file_digest, lines_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import atomic_writer, write_bytes, write_json, write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.prepare import canary
+from palette_bench.images import canary
+from palette_bench.images.decode import BadImageError, encode_png
+from palette_bench.images.holes import punch
+from palette_bench.images.types import HoleMask
 from palette_bench.prepare.build import CHUNK
-from palette_bench.prepare.decode import BadImageError
-from palette_bench.prepare.degrade.holes import punch
 from palette_bench.prepare.enlarge import Surroundings, one_more, surroundings, twice
-from palette_bench.prepare.frozen import Conditions, FrozenItem, FrozenSet
-from palette_bench.prepare.images import HoleMask
 from palette_bench.prepare.input_layouts import PLAIN, Arrays, Canvas, InputLayout, input_layout
 from palette_bench.prepare.input_layouts import HoleColour as HoleColour
-from palette_bench.prepare.layout import EARLIEST_ZIP_DATE, mask_key, pack, write_masks
-from palette_bench.prepare.pngs import encode_png
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task, TaskKind
 
@@ -62,8 +68,8 @@ _state: tuple[_Job, Conditions] | None = None
 
 def _prepare_worker(job: _Job) -> None:
     global _state
-    opened = FrozenSet(job.set_folder)
-    _state = (job, opened.conditions(opened.task(job.task)))
+    eval_set = EvalSet(job.set_folder)
+    _state = (job, eval_set.conditions(eval_set.task(job.task)))
 
 
 _Written = tuple[int, dict[str, str]]
@@ -77,7 +83,7 @@ def _export_chunk(indices: Sequence[int]) -> tuple[list[_Written], list[Problem]
     written: list[_Written] = []
     problems: list[Problem] = []
     for index in indices:
-        item = conditions.opened.items[index]
+        item = conditions.eval_set.items[index]
         try:
             files = _files(job, conditions, item)
         except BadImageError as error:
@@ -89,7 +95,7 @@ def _export_chunk(indices: Sequence[int]) -> tuple[list[_Written], list[Problem]
     return written, problems
 
 
-def _files(job: _Job, conditions: Conditions, item: FrozenItem) -> dict[str, bytes]:
+def _files(job: _Job, conditions: Conditions, item: EvalItem) -> dict[str, bytes]:
     """The files of one item by name. Raises BadImageError for a source image that has not what lies around it."""
     layout, name = job.layout, job.names[item.id]
     condition = conditions.of(item)
@@ -101,8 +107,8 @@ def _files(job: _Job, conditions: Conditions, item: FrozenItem) -> dict[str, byt
         elif layout.canvas is Canvas.ONE_MORE:
             image = one_more(image, hole)
         elif job.around is not None:
-            large = job.around.around(conditions.opened, item)
-            hole = np.pad(hole, conditions.opened.size // 2)
+            large = job.around.around(conditions.eval_set, item)
+            hole = np.pad(hole, conditions.eval_set.size // 2)
             image = punch(large, hole)
     if condition.jpeg is not None:
         if layout.jpegs is not None:
@@ -113,7 +119,7 @@ def _files(job: _Job, conditions: Conditions, item: FrozenItem) -> dict[str, byt
     if hole is not None and layout.masks is not None:
         files[layout.masks.format(name=name)] = _mask_file(hole, layout, job.holes)
     if job.references:
-        files[f"{REFERENCES}/{name}.png"] = encode_png(conditions.opened.reference(item))
+        files[f"{REFERENCES}/{name}.png"] = encode_png(conditions.eval_set.reference(item))
     return files
 
 
@@ -123,7 +129,7 @@ def _mask_file(hole: HoleMask, layout: InputLayout, colour: HoleColour | None) -
 
 
 def export(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     task: Task,
     out: Path,
     *,
@@ -151,8 +157,8 @@ def export(
             expected="no --source" if source else "--source with the original images",
             found=source or "no --source",
         )
-    canary.check(GeometryName(opened.geometry))
-    fingerprint = opened.task_fingerprint(task)
+    canary.check(GeometryName(eval_set.geometry))
+    fingerprint = eval_set.task_fingerprint(task)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             "the folder to export to is not empty" if out.is_dir() else "the folder to export to is a file",
@@ -160,36 +166,36 @@ def export(
             expected="an empty folder, or a name that does not exist yet",
             next_step="choose another --out, or remove it",
         )
-    names = file_names([item.id for item in opened.items], flat=chosen.flat)
-    around = surroundings(opened, source) if source is not None else None
+    names = file_names([item.id for item in eval_set.items], flat=chosen.flat)
+    around = surroundings(eval_set, source) if source is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    job = _Job(opened.folder, task.name, out, chosen, colour, references, names, around)
-    chunks = [list(range(start, min(start + CHUNK, opened.count))) for start in range(0, opened.count, CHUNK)]
+    job = _Job(eval_set.folder, task.name, out, chosen, colour, references, names, around)
+    chunks = [list(range(start, min(start + CHUNK, eval_set.count))) for start in range(0, eval_set.count, CHUNK)]
     digests: dict[int, dict[str, str]] = {}
     problems: list[Problem] = []
-    with progress.task(f"exporting {task.name}", opened.count, "images") as shown:
+    with progress.task(f"exporting {task.name}", eval_set.count, "images") as shown:
         for rows, faults in map_unordered(_export_chunk, chunks, processes=jobs, prepare=partial(_prepare_worker, job)):
             digests.update(rows)
             problems += faults
             shown.advance(len(rows) + len(faults))
     if problems:
         raise InputError(
-            f"{len(problems)} of {opened.count} source images cannot be used",
+            f"{len(problems)} of {eval_set.count} source images cannot be used",
             where=source,
-            expected=f"images of at least {2 * opened.size} pixels each way whose centre is the reference",
+            expected=f"images of at least {2 * eval_set.size} pixels each way whose centre is the reference",
             problems=sorted(problems, key=lambda problem: problem.where),
             next_step="give the images that the set was made from, or use a layout of the set's own size",
         )
-    shared = _shared_files(job, opened.conditions(task))
-    ids = [item.id for item in opened.items]
+    shared = _shared_files(job, eval_set.conditions(task))
+    ids = [item.id for item in eval_set.items]
     write_bytes(out / LIST_FILE, "".join(f"{name}\n" for name in ids).encode())
     write_json(
         out / EXPORT_FILE,
         {
-            "set": opened.set_id,
-            "set_version": opened.version,
-            "set_fingerprint": opened.fingerprint,
-            "data_digest": opened.data_digest,
+            "set": eval_set.set_id,
+            "set_version": eval_set.version,
+            "set_fingerprint": eval_set.fingerprint,
+            "data_digest": eval_set.data_digest,
             "task": task.name,
             "task_fingerprint": fingerprint,
             "layout": chosen.name,
@@ -228,8 +234,8 @@ def file_names(ids: Sequence[str], *, flat: bool) -> dict[str, str]:
 
 def _shared_files(job: _Job, conditions: Conditions) -> dict[str, str]:
     """Write what a layout has one of for all items: arrays, lists of files. Returns their digests."""
-    opened, layout, written = conditions.opened, job.layout, []
-    names = [job.names[item.id] for item in opened.items]
+    eval_set, layout, written = conditions.eval_set, job.layout, []
+    names = [job.names[item.id] for item in eval_set.items]
     if layout.file_lists:
         for kind, pattern in (("images", layout.images), ("masks", layout.masks if job.holes else None)):
             if pattern is not None:
@@ -237,25 +243,25 @@ def _shared_files(job: _Job, conditions: Conditions) -> dict[str, str]:
                 write_bytes(job.out / f"{kind}.flist", lines.encode())
                 written.append(f"{kind}.flist")
     if layout.arrays is Arrays.MASKS and job.holes is not None:
-        packed = (pack(_hole(conditions, item))[None] for item in opened.items)
+        packed = (pack(_hole(conditions, item))[None] for item in eval_set.items)
         freeform = conditions.task.kind is TaskKind.FREEFORM_HOLE
         key = mask_key(conditions.task) if freeform else conditions.task.name
         with atomic_writer(job.out / MASKS_FILE) as stream:
-            write_masks(stream, key, opened.count, opened.size**2 // 8, packed)
+            write_masks(stream, key, eval_set.count, eval_set.size**2 // 8, packed)
         written.append(MASKS_FILE)
     if layout.arrays is Arrays.EVERYTHING:
-        shape = (opened.count, opened.size, opened.size)
+        shape = (eval_set.count, eval_set.size, eval_set.size)
         name = f"conditions_{'x'.join(map(str, (*shape, 3)))}.npz"
-        _write_array(job.out / name, (*shape, 3), (conditions.of(item).image for item in opened.items))
+        _write_array(job.out / name, (*shape, 3), (conditions.of(item).image for item in eval_set.items))
         written.append(name)
         if job.holes is not None:
-            holes = (_hole(conditions, item).astype(np.uint8) for item in opened.items)
+            holes = (_hole(conditions, item).astype(np.uint8) for item in eval_set.items)
             _write_array(job.out / MASKS_FILE, shape, holes)
             written.append(MASKS_FILE)
     return {name: file_digest(job.out / name) for name in written}
 
 
-def _hole(conditions: Conditions, item: FrozenItem) -> HoleMask:
+def _hole(conditions: Conditions, item: EvalItem) -> HoleMask:
     hole = conditions.holes.of(item)
     if hole is None:
         raise ValueError("a masked task without a mask")

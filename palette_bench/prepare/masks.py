@@ -6,8 +6,8 @@ from pathlib import Path
 
 from palette_bench.common.canonical import file_digest
 from palette_bench.common.errors import InputError, UsageError
-from palette_bench.prepare.degrade.freeform import freeform_masks
-from palette_bench.prepare.images import HoleMask
+from palette_bench.images.freeform import freeform_masks
+from palette_bench.images.types import HoleMask
 from palette_bench.protocol.definition import Protocol, Rule
 from palette_bench.protocol.tasks import FreeformBrush, Task, TaskKind
 

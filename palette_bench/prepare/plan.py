@@ -13,7 +13,14 @@ from palette_bench.prepare.selection.select import select, with_list
 from palette_bench.prepare.sources.datasets import LabelledSource, open_source
 from palette_bench.prepare.sources.scene_source import check_drawing, open_scenes
 from palette_bench.prepare.sources.scenes32 import Split
-from palette_bench.protocol.definition import Family, GeometryName, MaskSource, Protocol, load_protocol, protocol_names
+from palette_bench.protocol.definition import (
+    Family,
+    GeometryName,
+    MaskSource,
+    Protocol,
+    load_protocol,
+    protocol_names,
+)
 
 SET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SIDE_MULTIPLE = 8

@@ -47,7 +47,7 @@ class Rule(StrEnum):
 
 
 class GeometryName(StrEnum):
-    """How a source image becomes a square of the set's size; see ``prepare.degrade.geometry``."""
+    """How a source image becomes a square of the set's size; see ``images.geometry``."""
 
     SQUARE_AREA = "square-area"
     SHORT_SIDE_BILINEAR = "short-side-bilinear"

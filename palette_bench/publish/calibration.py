@@ -11,13 +11,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from palette_bench.artifacts.evalset import EvalSet, open_set, prepare_command, prepared_sets
 from palette_bench.common.errors import PaletteBenchError, Problem, UsageError, VerificationError
 from palette_bench.common.progress import Progress
-from palette_bench.prepare.frozen import FrozenSet, open_set, prepare_command, prepared_sets
-from palette_bench.protocol.definition import Family, GeometryName, Rule, Status, load_protocol, protocol_names
+from palette_bench.protocol.definition import (
+    Family,
+    GeometryName,
+    Rule,
+    Status,
+    load_protocol,
+    protocol_names,
+)
 from palette_bench.publish.published import Column, PublishedCell, published_rows
 from palette_bench.publish.score_table import number_text
-from palette_bench.score.calibrating import Networks, NotComputed, Options, ReferenceNumber, measure_references
+from palette_bench.score.calibrating import (
+    Networks,
+    NotComputed,
+    Options,
+    ReferenceNumber,
+    measure_references,
+)
 from palette_bench.score.metrics.estimate import QUANTILE
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
 from palette_bench.score.recipes import Metric, named
@@ -133,7 +146,7 @@ class Variant:
     set_id: str
     geometry: str
     command: str
-    opened: FrozenSet | None
+    eval_set: EvalSet | None
     numbers: tuple[JudgedNumber, ...]
     missing: tuple[NotComputed, ...]
     incomparable: str | None
@@ -141,7 +154,7 @@ class Variant:
     @property
     def prepared(self) -> bool:
         """Whether the set is there."""
-        return self.opened is not None
+        return self.eval_set is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +225,12 @@ def calibrate(name: str, options: Options, *, bands: Mapping[Column, Band] = BAN
     before anything is computed.
     """
     sets = _open_all(geometry_variants(name))
-    opened = next(found for _, _, found in sets if found is not None)
-    printed = printed_references(opened)
+    eval_set = next(found for _, _, found in sets if found is not None)
+    printed = printed_references(eval_set)
     networks = Networks(options)
     variants = []
     for set_id, geometry, found in sets:
-        command = prepare_command(set_id, size=opened.size)
+        command = prepare_command(set_id, size=eval_set.size)
         if found is None:
             variants.append(_variant(set_id, geometry, command, None, (), ()))
             continue
@@ -226,7 +239,7 @@ def calibrate(name: str, options: Options, *, bands: Mapping[Column, Band] = BAN
             JudgedNumber(number, tuple(judge(number, printed, found, bands=bands))) for number in measured.numbers
         )
         variants.append(_variant(set_id, geometry, command, found, judged, measured.missing))
-    return conclude(opened.name, printed, variants, bands=bands)
+    return conclude(eval_set.name, printed, variants, bands=bands)
 
 
 def geometry_variants(name: str) -> list[tuple[str, str]]:
@@ -251,21 +264,21 @@ def geometry_variants(name: str) -> list[tuple[str, str]]:
     return found
 
 
-def _open_all(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, FrozenSet | None]]:
+def _open_all(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, EvalSet | None]]:
     """The prepared ones of the variants, definitions and digests checked. Raises with every fault."""
     there = set(prepared_sets())
-    sets: list[tuple[str, str, FrozenSet | None]] = []
+    sets: list[tuple[str, str, EvalSet | None]] = []
     errors: list[tuple[str, PaletteBenchError]] = []
     for set_id, geometry in found:
-        opened = None
+        eval_set = None
         if set_id in there:
             try:
-                opened = open_set(set_id)
-                opened.items  # noqa: B018
-                opened.protocol  # noqa: B018
+                eval_set = open_set(set_id)
+                eval_set.items  # noqa: B018
+                eval_set.protocol  # noqa: B018
             except PaletteBenchError as error:
                 errors.append((set_id, error))
-        sets.append((set_id, geometry, opened))
+        sets.append((set_id, geometry, eval_set))
     if len(errors) == 1:
         raise errors[0][1]
     if errors:
@@ -280,12 +293,12 @@ def _open_all(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, FrozenSe
     return sets
 
 
-def printed_references(opened: FrozenSet) -> tuple[PrintedReference, ...]:
+def printed_references(eval_set: EvalSet) -> tuple[PrintedReference, ...]:
     """The reference rows printed for a set, those of equal numbers as one, in the order of the tables."""
     rows = [
-        (row, task, row.printed(opened.name))
-        for task in opened.task_names
-        for row in published_rows(opened.name, task)
+        (row, task, row.printed(eval_set.name))
+        for task in eval_set.task_names
+        for row in published_rows(eval_set.name, task)
         if row.reference and not row.differs
     ]
     merged: dict[tuple[str, ...], PrintedReference] = {}
@@ -312,7 +325,7 @@ def _added(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
 def judge(
     number: ReferenceNumber,
     printed: Sequence[PrintedReference],
-    opened: FrozenSet,
+    eval_set: EvalSet,
     *,
     bands: Mapping[Column, Band] = BANDS,
 ) -> list[Judged]:
@@ -325,10 +338,10 @@ def judge(
             continue
         difference = number.value - cell.value
         allowance = cell.half_unit + bands[column].of(cell.value)
-        if opened.status is Status.RECONSTRUCTION:
+        if eval_set.status is Status.RECONSTRUCTION:
             # Both the paper's images and these are draws.
             allowance += QUANTILE * math.sqrt(2.0) * (number.standard_error or 0.0)
-        if number.incomparable is not None or foreign_images(opened) is not None:
+        if number.incomparable is not None or foreign_images(eval_set) is not None:
             verdict = Verdict.NOT_COMPARABLE
         elif abs(difference) <= allowance + ROUNDING:
             verdict = Verdict.REPRODUCES
@@ -338,13 +351,13 @@ def judge(
     return found
 
 
-def foreign_images(opened: FrozenSet) -> str | None:
+def foreign_images(eval_set: EvalSet) -> str | None:
     """Why a set's images cannot be the paper's, or None."""
-    if opened.family is Family.FOLDER:
+    if eval_set.family is Family.FOLDER:
         return "the images of a folder are in no paper"
     # Whoever has the list that was never published gives it with --list: that is a set of its own to be tried.
-    known = load_protocol(opened.name).status is Status.RECONSTRUCTION
-    if opened.protocol.selection.rule is Rule.LIST and not known:
+    known = load_protocol(eval_set.name).status is Status.RECONSTRUCTION
+    if eval_set.protocol.selection.rule is Rule.LIST and not known:
         return "another list of images than the paper's"
     return None
 
@@ -353,7 +366,7 @@ def _variant(
     set_id: str,
     geometry: str,
     command: str,
-    opened: FrozenSet | None,
+    eval_set: EvalSet | None,
     numbers: tuple[JudgedNumber, ...],
     missing: tuple[NotComputed, ...],
 ) -> Variant:
@@ -361,10 +374,10 @@ def _variant(
         set_id=set_id,
         geometry=geometry,
         command=command,
-        opened=opened,
+        eval_set=eval_set,
         numbers=numbers,
         missing=missing,
-        incomparable=None if opened is None else foreign_images(opened),
+        incomparable=None if eval_set is None else foreign_images(eval_set),
     )
 
 
@@ -599,29 +612,29 @@ def sheet(calibration: Calibration) -> Sheet:
         intro.append(f"reproduced: within half a unit of the last printed digit and the band: {bands}")
     tables = []
     for variant in calibration.variants:
-        if variant.opened is None:
+        if variant.eval_set is None:
             intro.append(f"{variant.set_id} is not prepared: {variant.command}")
         else:
-            tables.append(_table(variant, variant.opened, calibration, notes))
+            tables.append(_table(variant, variant.eval_set, calibration, notes))
     title = f"untouched references of {calibration.set_name}"
     return Sheet(title, tuple(intro), tuple(tables), notes.listed(), tuple(summary(calibration)))
 
 
-def _table(variant: Variant, opened: FrozenSet, calibration: Calibration, notes: _Notes) -> SheetTable:
+def _table(variant: Variant, eval_set: EvalSet, calibration: Calibration, notes: _Notes) -> SheetTable:
     printed = calibration.printed
     heads = [f"{_letter(index)} {row.text}" for index, row in enumerate(printed)]
     headings = ("recipe", "against", "references", "perfect samples", *heads)
     lines = [(each.number.recipe, _number_line(each, variant, printed, notes)) for each in variant.numbers]
     lines += [(missing.recipe, _missing_line(missing, printed, notes)) for missing in variant.missing]
-    order = [recipe.name for recipe in recipes_of(opened)]
+    order = [recipe.name for recipe in recipes_of(eval_set)]
     lines.sort(key=lambda line: order.index(line[0]))
     groups = []
     for metric in COLUMNS:
         group = tuple(cells for recipe, cells in lines if named(recipe).metric is metric)
         if group:
             groups.append(group)
-    geometry = "" if opened.family is Family.SCENES32 else f", {variant.geometry}"
-    return SheetTable(f"{variant.set_id}{geometry}: {opened.count} images", headings, tuple(groups))
+    geometry = "" if eval_set.family is Family.SCENES32 else f", {variant.geometry}"
+    return SheetTable(f"{variant.set_id}{geometry}: {eval_set.count} images", headings, tuple(groups))
 
 
 def _number_line(
@@ -733,15 +746,15 @@ def parse_bands(texts: Sequence[str]) -> dict[Column, Band]:
 
 
 def _variant_json(variant: Variant) -> dict[str, object]:
-    opened = variant.opened
+    eval_set = variant.eval_set
     return {
         "set": variant.set_id,
         "geometry": variant.geometry,
         "prepared": variant.prepared,
         "command": None if variant.prepared else variant.command,
-        "count": None if opened is None else opened.count,
-        "set_fingerprint": None if opened is None else opened.fingerprint,
-        "data_digest": None if opened is None else opened.data_digest,
+        "count": None if eval_set is None else eval_set.count,
+        "set_fingerprint": None if eval_set is None else eval_set.fingerprint,
+        "data_digest": None if eval_set is None else eval_set.data_digest,
         "incomparable": variant.incomparable,
         "numbers": [_number_json(each) for each in variant.numbers],
         "missing": [

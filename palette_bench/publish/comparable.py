@@ -1,9 +1,9 @@
 """What keeps a number out of a ranking: decided by fingerprints and declarations, never by titles."""
 
+from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord, ScoredSet
 from palette_bench.common.canonical import fingerprint
 from palette_bench.protocol.definition import GeometryName, MaskSource, Protocol, Status, load_protocol
 from palette_bench.score.recipes import Recipe, Reference
-from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord, ScoredSet
 
 RECONSTRUCTION = "the paper's list of images was never published: this set is a reconstruction"
 

@@ -14,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench import __version__
+from palette_bench.artifacts.record import (
+    GroupRecord,
+    Items,
+    MetricValue,
+    RecordFile,
+    ResultRecord,
+    ScoredReference,
+    read_items,
+    read_record,
+)
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.score.groups import BAND_PERCENT, Grouping
 from palette_bench.score.metrics import paired
 from palette_bench.score.metrics.estimate import from_influence, of_mean
 from palette_bench.score.metrics.paired import Difference
 from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, Reference
-from palette_bench.score.record import GroupRecord, MetricValue, ResultRecord, ScoredReference
-from palette_bench.score.record_file import Items, RecordFile, read_items, read_record
 
 FloatArray = NDArray[np.float64]
 

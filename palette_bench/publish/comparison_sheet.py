@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.errors import InputError
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.types import ImageU8
 from palette_bench.prepare.contact_sheet import GAP, INK, MARGIN, PAPER, QUIET, paste_cell, shown
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import Task
 
 CELL = 128
@@ -25,7 +25,7 @@ class Block:
     predictions: Mapping[str, Path]
 
 
-def comparison_sheet(opened: FrozenSet, blocks: Sequence[Block]) -> Image.Image:
+def comparison_sheet(eval_set: EvalSet, blocks: Sequence[Block]) -> Image.Image:
     """A block a task under a heading, as many columns as the widest needs. Raises InputError for a missing image."""
     across, down = CELL + GAP, CELL + GAP + 14
     heading = 44
@@ -36,17 +36,19 @@ def comparison_sheet(opened: FrozenSet, blocks: Sequence[Block]) -> Image.Image:
     small, title = ImageFont.load_default(11), ImageFont.load_default(16)
     y = MARGIN
     for block in blocks:
-        draw.text((MARGIN, y - 4), f"{block.task.title}   {opened.set_id} version {opened.version}", INK, font=title)
+        draw.text(
+            (MARGIN, y - 4), f"{block.task.title}   {eval_set.set_id} version {eval_set.version}", INK, font=title
+        )
         names = ["condition", *block.predictions, "reference"]
         for column, name in enumerate(names):
             draw.text((MARGIN + column * across, y + 20), name, INK, font=small)
         y += heading - 6
-        conditions = opened.conditions(block.task)
+        conditions = eval_set.conditions(block.task)
         for index in block.indices:
-            item = opened.items[index]
+            item = eval_set.items[index]
             cells = [shown(conditions.of(item))]
             cells += [_prediction(folder, item.id) for folder in block.predictions.values()]
-            cells.append(opened.reference(item))
+            cells.append(eval_set.reference(item))
             for column, image in enumerate(cells):
                 paste_cell(sheet, image, MARGIN + column * across, y, CELL)
             draw.text((MARGIN, y + CELL + 1), item.id, QUIET, font=small)

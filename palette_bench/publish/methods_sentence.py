@@ -3,12 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord
 from palette_bench.protocol.tasks import TASKS, TaskKind
-from palette_bench.publish.citations import ENTRIES, OF_BACKBONE, OF_METRIC, OF_SET, SOFTWARE, Citation, of_paper
+from palette_bench.publish.citations import (
+    ENTRIES,
+    OF_BACKBONE,
+    OF_METRIC,
+    OF_SET,
+    SOFTWARE,
+    Citation,
+    of_paper,
+)
 from palette_bench.publish.paper_table import PaperTable
 from palette_bench.score.backbones.base import SPECS
 from palette_bench.score.recipes import PIXELS, Metric, Recipe, Reference, named
-from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord
 
 
 @dataclass(frozen=True, slots=True)

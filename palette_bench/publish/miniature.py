@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from palette_bench.artifacts.record import read_record
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError
 from palette_bench.publish import markdown
@@ -20,7 +21,6 @@ from palette_bench.publish.figures.account import Figure
 from palette_bench.publish.figures.histogram import histogram
 from palette_bench.publish.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.score_table import number_text
-from palette_bench.score import record_file
 from palette_bench.score.recipes import Direction, Recipe, named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
@@ -121,9 +121,9 @@ def record_path(folder: Path, task: str, model: str) -> Path:
     return folder / "records" / task / f"{model}.json"
 
 
-def read_record(path: Path, task: str, model: str) -> Record:
+def measured_record(path: Path, task: str, model: str) -> Record:
     """A record of the miniature. Raises InputError when it is missing or is of another task."""
-    record = record_file.read_record(path).record
+    record = read_record(path).record
     if record.scored.task != task or record.name != model:
         raise InputError(
             "a record of the miniature is of another row",
@@ -139,7 +139,8 @@ def read_record(path: Path, task: str, model: str) -> Record:
 def read_records(folder: Path, tables: Sequence[Layout]) -> dict[tuple[str, str], Record]:
     """All records that the tables need, by task and model."""
     return {
-        (task, model): read_record(record_path(folder, task, model), task, model) for task, model, _ in wanted(tables)
+        (task, model): measured_record(record_path(folder, task, model), task, model)
+        for task, model, _ in wanted(tables)
     }
 
 
@@ -431,5 +432,5 @@ HISTOGRAMS = (
 def draw_diversity(folder: Path) -> Figure:
     """Figure 8: how similar pairs of samples of one input are. Raises UsageError without matplotlib."""
     shown = [(label, task, model) for task, models in HISTOGRAMS for label, model in models]
-    records = [record_file.read_record(record_path(folder, task, model)) for _, task, model in shown]
+    records = [read_record(record_path(folder, task, model)) for _, task, model in shown]
     return histogram(records, [label for label, _, _ in shown])

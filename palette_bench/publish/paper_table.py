@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish import comparable
@@ -23,7 +24,6 @@ from palette_bench.publish.published import (
 from palette_bench.publish.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.score_table import Notes, number_text
 from palette_bench.score.recipes import RECIPES, Direction, Recipe, named
-from palette_bench.score.record import MetricValue, ResultRecord
 
 UNDECIDED = "≈"
 """The mark of a number that is not decidedly behind those ahead of it."""

@@ -5,18 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import EvalSet, open_set, prepared_sets
+from palette_bench.artifacts.record import ResultRecord, read_record
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, VerificationError
 from palette_bench.common.progress import Progress
 from palette_bench.predict.adapters.runners import check_runnable
 from palette_bench.predict.card import Card, find_card
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet, open_set, prepared_sets
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.protocol.definition import Family
 from palette_bench.publish import rows
 from palette_bench.publish.regression import Manifest, Missing, Outcome, Row, Status, judged
-from palette_bench.score.record import ResultRecord
-from palette_bench.score.record_file import read_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,10 @@ def _plan(row: Row, record: ResultRecord, sources: Sources, progress: Progress) 
     card = None if row.model is None else find_card(row.model)
     if card is not None and (record.origin is None or card.fingerprint() != record.origin.fingerprint):
         return Missing(Status.NOT_COMPARABLE, f"the card {card.name} is not the one that made the record")
-    opened = _opened(scored.set_id, sources, progress)
-    if opened is None:
+    eval_set = _opened(scored.set_id, sources, progress)
+    if eval_set is None:
         return Missing(Status.UNTESTED, f"the set {scored.set_id} is not prepared")
-    if (opened.fingerprint, opened.data_digest) != (scored.fingerprint, scored.data_digest):
+    if (eval_set.fingerprint, eval_set.data_digest) != (scored.fingerprint, scored.data_digest):
         return Missing(Status.NOT_COMPARABLE, f"the prepared set {scored.set_id} is not the one of the record")
     preds = row.preds or (sources.preds / scored.task / record.name if sources.preds is not None else None)
     model: str | None = None
@@ -115,7 +114,7 @@ def _not_runnable(card: Card) -> str | None:
     return None
 
 
-def _opened(set_id: str, sources: Sources, progress: Progress) -> FrozenSet | None:
+def _opened(set_id: str, sources: Sources, progress: Progress) -> EvalSet | None:
     """The prepared set; the embedded one is prepared where models may be run. None for one that is not prepared."""
     if set_id not in prepared_sets():
         if set_id != Family.SCENES32.value or not sources.from_model:

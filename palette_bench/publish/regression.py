@@ -13,10 +13,10 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.tables import Table
 from palette_bench.score.recipes import RECIPES
-from palette_bench.score.record import MetricValue, ResultRecord
 
 FORMAT = 1
 NEXT = "docs/regression.md describes every key of a manifest"

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import open_set
+from palette_bench.artifacts.record import ResultRecord, save
 from palette_bench.common.errors import InputError
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.common.workers import map_unordered
 from palette_bench.predict import run as running
 from palette_bench.predict.adapters.hosting import fork_hosts
 from palette_bench.predict.card import find_card
-from palette_bench.prepare.frozen import open_set
-from palette_bench.score.record import ResultRecord, save
 from palette_bench.score.scoring import EVAL_SET, Options, Scored, score
 
 
@@ -63,11 +63,11 @@ def make(row: Row, progress: Progress) -> Scored:
 
     Raises what `predict` and `score` raise.
     """
-    opened = open_set(row.set_id)
+    eval_set = open_set(row.set_id)
     if row.model is not None:
         card = find_card(row.model)
         options = running.Options(samples=row.samples, seed=row.seed, jobs=row.jobs)
-        if running.predict(opened, row.task, card, row.preds, options, progress=progress).described is None:
+        if running.predict(eval_set, row.task, card, row.preds, options, progress=progress).described is None:
             raise InputError(
                 "a folder of predictions is not finished",
                 where=row.preds,
@@ -75,7 +75,7 @@ def make(row: Row, progress: Progress) -> Scored:
                 next_step="wait for it, then run the command again",
             )
     options_of_score = replace(row.scored, jobs=row.jobs)
-    scored = score(opened, opened.task(row.task), row.preds, row.name, options_of_score, progress=progress)
+    scored = score(eval_set, eval_set.task(row.task), row.preds, row.name, options_of_score, progress=progress)
     if scored is None:
         raise InputError("tables are not made under torchrun", next_step="run the command by itself")
     if row.record is not None:

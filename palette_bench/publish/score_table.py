@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.publish import comparable
 from palette_bench.publish.published import Column, PublishedRow, published_rows
 from palette_bench.score.recipes import Direction, Metric, Recipe, named
-from palette_bench.score.record import MetricValue, ResultRecord
 
 COLUMN_OF_TITLE = {
     "FID": Column.FID,

@@ -11,13 +11,14 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.record import FLOAT32
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.progress import Progress
-from palette_bench.prepare import canary
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images import canary
+from palette_bench.images.types import ImageU8
 from palette_bench.protocol.definition import Family, GeometryName, Rule, Selection
 from palette_bench.score import statistics
 from palette_bench.score.backbones import weights
@@ -25,11 +26,16 @@ from palette_bench.score.backbones.base import Backend, LoadedBackbone, load, sp
 from palette_bench.score.features import Features, FeatureStore, PixelItem
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.measure import Engine
-from palette_bench.score.metrics.expected_frechet import Expectation, FiniteSample, Relation, fewest, finite_sample
+from palette_bench.score.metrics.expected_frechet import (
+    Expectation,
+    FiniteSample,
+    Relation,
+    fewest,
+    finite_sample,
+)
 from palette_bench.score.metrics.frechet import SquareRoot
 from palette_bench.score.numbers import Inputs, Outputs, compute, needs_statistics
 from palette_bench.score.recipes import Metric, Recipe, named
-from palette_bench.score.record import FLOAT32
 from palette_bench.score.scoring import EVAL_SET, FEWEST_IMAGES, network_labels, recipes_of
 from palette_bench.score.statistics import IMPORTED, ReferenceStatistics
 
@@ -112,24 +118,24 @@ class _Wanted:
         return self.recipe.metric is Metric.FRECHET and self.statistics is None
 
 
-def calibrating_recipes(opened: FrozenSet) -> list[Recipe]:
+def calibrating_recipes(eval_set: EvalSet) -> list[Recipe]:
     """The recipes that say something of untouched references: every FID, Inception Score and accuracy of the set."""
     return [
         recipe
-        for recipe in recipes_of(opened)
+        for recipe in recipes_of(eval_set)
         if recipe.metric in (Metric.FRECHET, Metric.INCEPTION_SCORE, Metric.ACCURACY)
         and recipe.parameters.get("square_root") != SquareRoot.EIGENVALUES.value
     ]
 
 
-def references_of(opened: FrozenSet, wanted: Sequence[str]) -> list[str]:
+def references_of(eval_set: EvalSet, wanted: Sequence[str]) -> list[str]:
     """The FID references to compare with: the wanted ones, or the protocol's, imported ones and ``eval-set``.
 
     Raises UsageError for one that the set does not have.
     """
     if wanted:
-        return list(dict.fromkeys(n if n == EVAL_SET else statistics.reference_name(opened, n) for n in wanted))
-    own = [statistics.OWN_FOLDER] if opened.family is Family.FOLDER else list(opened.protocol.references)
+        return list(dict.fromkeys(n if n == EVAL_SET else statistics.reference_name(eval_set, n) for n in wanted))
+    own = [statistics.OWN_FOLDER] if eval_set.family is Family.FOLDER else list(eval_set.protocol.references)
     return [*own, *_imported(), EVAL_SET]
 
 
@@ -165,17 +171,17 @@ class Networks:
 
 
 def measure_references(
-    opened: FrozenSet, options: Options, networks: Networks, *, progress: Progress
+    eval_set: EvalSet, options: Options, networks: Networks, *, progress: Progress
 ) -> ReferenceNumbers:
-    """Every number of the untouched references of ``opened`` that can be computed.
+    """Every number of the untouched references of ``eval_set`` that can be computed.
 
     Raises InputError for missing weights, VerificationError for a set or statistics that are damaged, UsageError for an
     unknown FID reference. Missing statistics and weights that are optional are no error: they are listed.
     """
-    canary.check(GeometryName(opened.geometry))
-    labels = network_labels(opened)
-    references = references_of(opened, options.references)
-    recipes, missing = _possible(opened, labels)
+    canary.check(GeometryName(eval_set.geometry))
+    labels = network_labels(eval_set)
+    references = references_of(eval_set, options.references)
+    recipes, missing = _possible(eval_set, labels)
     backbones = networks.of(recipes)
     store = FeatureStore(features_folder())
     engine = Engine(
@@ -191,33 +197,33 @@ def measure_references(
         of_network = backbones[recipe.backbone]
         of_recipe = recipe.fingerprint(of_network.fingerprint)
         if recipe.metric is not Metric.FRECHET:
-            wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, list(opened.classes)])))
+            wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, list(eval_set.classes)])))
         elif not needs_statistics(recipe):
             if EVAL_SET in references:
-                wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, opened.data_digest])))
+                wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, eval_set.data_digest])))
         else:
             for reference in [name for name in references if name != EVAL_SET]:
-                kept = _statistics(opened, reference, recipe, of_network, engine)
+                kept = _statistics(eval_set, reference, recipe, of_network, engine)
                 if kept is not None:
                     of_statistics = [of_recipe, kept.reference_fingerprint, kept.data_digest]
                     wanted.append(_Wanted(recipe, kept, fingerprint(of_statistics)))
                 elif not reference.startswith(IMPORTED):
-                    missing.append(_without_statistics(opened, reference, recipe))
-    _check_same_images(opened, wanted)
-    return _Measuring(opened, wanted, missing, backbones, labels, engine).done()
+                    missing.append(_without_statistics(eval_set, reference, recipe))
+    _check_same_images(eval_set, wanted)
+    return _Measuring(eval_set, wanted, missing, backbones, labels, engine).done()
 
 
-def _possible(opened: FrozenSet, labels: NDArray[np.int64] | str) -> tuple[list[Recipe], list[NotComputed]]:
+def _possible(eval_set: EvalSet, labels: NDArray[np.int64] | str) -> tuple[list[Recipe], list[NotComputed]]:
     recipes: list[Recipe] = []
     missing: list[NotComputed] = []
-    for recipe in calibrating_recipes(opened):
+    for recipe in calibrating_recipes(eval_set):
         file = spec_named(recipe.backbone).weights
         least = FEWEST_IMAGES if recipe.metric is Metric.FRECHET else int(recipe.parameters.get("splits", 1))
         reference = None
         if recipe.metric is Metric.FRECHET and not needs_statistics(recipe):
             reference = EVAL_SET
-        if opened.count < least:
-            reason = f"it needs at least {least} images, and the set has {opened.count}"
+        if eval_set.count < least:
+            reason = f"it needs at least {least} images, and the set has {eval_set.count}"
             missing.append(NotComputed(recipe.name, reference, reason, None))
         elif recipe.metric is Metric.ACCURACY and isinstance(labels, str):
             missing.append(NotComputed(recipe.name, None, labels, None))
@@ -236,13 +242,13 @@ def _possible(opened: FrozenSet, labels: NDArray[np.int64] | str) -> tuple[list[
 
 
 def _statistics(
-    opened: FrozenSet, reference: str, recipe: Recipe, backbone: LoadedBackbone, engine: Engine
+    eval_set: EvalSet, reference: str, recipe: Recipe, backbone: LoadedBackbone, engine: Engine
 ) -> ReferenceStatistics | None:
-    kept = statistics.load(opened, reference, backbone.fingerprint, recipe.output)
-    if kept is None and opened.family is Family.SCENES32 and not reference.startswith(IMPORTED):
+    kept = statistics.load(eval_set, reference, backbone.fingerprint, recipe.output)
+    if kept is None and eval_set.family is Family.SCENES32 and not reference.startswith(IMPORTED):
         # Drawn images need no source, so nobody has to be asked.
         kept, _ = statistics.compute(
-            opened,
+            eval_set,
             reference,
             backbone,
             recipe.output,
@@ -256,16 +262,16 @@ def _statistics(
     return kept
 
 
-def _without_statistics(opened: FrozenSet, reference: str, recipe: Recipe) -> NotComputed:
-    command = f"palette-bench statistics {opened.set_id} --source DIR"
-    if opened.family is not Family.FOLDER:
+def _without_statistics(eval_set: EvalSet, reference: str, recipe: Recipe) -> NotComputed:
+    command = f"palette-bench statistics {eval_set.set_id} --source DIR"
+    if eval_set.family is not Family.FOLDER:
         command += f" --reference {reference}"
     if recipe.on_request:
         command += f" --recipe {recipe.name}"
     return NotComputed(recipe.name, reference, "the statistics of this reference set are not computed", command)
 
 
-def _check_same_images(opened: FrozenSet, wanted: Sequence[_Wanted]) -> None:
+def _check_same_images(eval_set: EvalSet, wanted: Sequence[_Wanted]) -> None:
     """Raises VerificationError when the statistics of one reference set are of other images for another network."""
     digests: dict[str, dict[str, str]] = {}
     for each in wanted:
@@ -278,7 +284,8 @@ def _check_same_images(opened: FrozenSet, wanted: Sequence[_Wanted]) -> None:
                 where=f"{statistics_folder()}: {reference}",
                 expected="one digest of the data",
                 found=", ".join(f"{name} {digest[:16]}" for name, digest in found.items()),
-                next_step=f"compute them again from one source: palette-bench statistics {opened.set_id} --source DIR",
+                next_step="compute them again from one source: "
+                f"palette-bench statistics {eval_set.set_id} --source DIR",
             )
 
 
@@ -286,7 +293,7 @@ def _check_same_images(opened: FrozenSet, wanted: Sequence[_Wanted]) -> None:
 class _Measuring:
     """The numbers of one set: those that are kept, and what has to be computed."""
 
-    opened: FrozenSet
+    eval_set: EvalSet
     wanted: list[_Wanted]
     missing: list[NotComputed]
     backbones: Mapping[str, LoadedBackbone]
@@ -295,8 +302,8 @@ class _Measuring:
 
     def done(self) -> ReferenceNumbers:
         """Everything, computed where it is not kept."""
-        opened = self.opened
-        store = KeptRows(statistics_folder() / f"calibration-{opened.data_digest}")
+        eval_set = self.eval_set
+        store = KeptRows(statistics_folder() / f"calibration-{eval_set.data_digest}")
         rows = dict(store.load(self.engine.progress))
         todo = [each for each in self.wanted if not each.by_definition and not _readable(rows.get(each.key))]
         unmeasured = [
@@ -305,9 +312,9 @@ class _Measuring:
         if todo or unmeasured:
             used = {each.recipe.backbone for each in todo} | {recipe.backbone for recipe in unmeasured}
             engine = replace(self.engine, backbones=[self.backbones[name] for name in self.backbones if name in used])
-            items = [PixelItem(item.reference_digest, _Loader(opened, item.index)) for item in opened.items]
+            items = [PixelItem(item.reference_digest, _Loader(eval_set, item.index)) for item in eval_set.items]
             features = engine.extract(items)
-            with engine.progress.task(f"numbers of {opened.set_id}", len(todo) + len(unmeasured), "numbers") as shown:
+            with engine.progress.task(f"numbers of {eval_set.set_id}", len(todo) + len(unmeasured), "numbers") as shown:
                 for key, row in chain(
                     _computed(todo, features, self.labels),
                     ((self._finite_key(r), _finite_row(features[r.backbone][r.output])) for r in unmeasured),
@@ -331,7 +338,7 @@ class _Measuring:
         recipes += [named(each.recipe) for each in self.missing if self._known_count(each) is not None]
         found: dict[tuple[str, str], Recipe] = {}
         for recipe in recipes:
-            enough = self.opened.count >= fewest(self._width(recipe)) if recipe.backbone in running else False
+            enough = self.eval_set.count >= fewest(self._width(recipe)) if recipe.backbone in running else False
             if enough:
                 found.setdefault((recipe.backbone, recipe.output), recipe)
         return list(found.values())
@@ -346,23 +353,23 @@ class _Measuring:
 
     def _known_count(self, missing: NotComputed) -> int | None:
         """How many images a reference set has whose statistics are missing."""
-        if missing.reference is None or self.opened.family is Family.FOLDER:
+        if missing.reference is None or self.eval_set.family is Family.FOLDER:
             return None
-        selection = self.opened.protocol.references.get(missing.reference)
+        selection = self.eval_set.protocol.references.get(missing.reference)
         return None if selection is None else selection.count
 
     def _expected(
         self, recipe: Recipe, reference: str, count: int, rows: Mapping[str, Mapping[str, object]]
     ) -> tuple[tuple[Expectation, ...], str | None]:
         """The expectations of a FID recipe against a reference set of ``count`` images, or why there are none."""
-        width, images = self._width(recipe), self.opened.count
+        width, images = self._width(recipe), self.eval_set.count
         if images < fewest(width):
             return (), f"{images} images are too few for {width} features: it takes {fewest(width)}"
         kept = _finite(rows.get(self._finite_key(recipe))) if recipe.backbone in self.backbones else None
         if kept is None:
             return (), "its network was not run"
         sample = FiniteSample.of(images, *kept)
-        found = [sample.expected(count, relation) for relation in _relations(self.opened, reference)]
+        found = [sample.expected(count, relation) for relation in _relations(self.eval_set, reference)]
         expected = tuple(each for each in found if each is not None)
         return expected, None if expected else f"{count} images in the reference set are too few"
 
@@ -401,12 +408,12 @@ class _Measuring:
         return replace(each, expected=expected)
 
 
-def _relations(opened: FrozenSet, reference: str) -> tuple[Relation, ...]:
+def _relations(eval_set: EvalSet, reference: str) -> tuple[Relation, ...]:
     """How the set's images stand to those of a reference set; both where that is not known."""
     unknown = (Relation.PART, Relation.DISJOINT)
-    if opened.family is Family.FOLDER or reference.startswith(IMPORTED):
+    if eval_set.family is Family.FOLDER or reference.startswith(IMPORTED):
         return unknown
-    own, other = opened.protocol.selection, opened.protocol.references[reference]
+    own, other = eval_set.protocol.selection, eval_set.protocol.references[reference]
     if other.rule is Rule.ALL:
         return (Relation.PART,)
     if own.rule is Rule.SPLIT and other.rule is Rule.SPLIT:
@@ -468,8 +475,8 @@ def _computed(
 class _Loader:
     """A reference of the set; picklable, so that other processes can read it."""
 
-    opened: FrozenSet
+    eval_set: EvalSet
     index: int
 
     def __call__(self) -> ImageU8:
-        return self.opened.reference(self.opened.items[self.index])
+        return self.eval_set.reference(self.eval_set.items[self.index])

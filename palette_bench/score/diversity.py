@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 from palette_bench.score.features import Features, FeatureStore
 from palette_bench.score.metrics import similarity
 from palette_bench.score.recipes import lpips_fingerprint

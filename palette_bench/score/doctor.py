@@ -13,12 +13,12 @@ from importlib import metadata
 import numpy as np
 
 from palette_bench import __version__
+from palette_bench.artifacts.evalset import EvalSet, prepared_sets
 from palette_bench.common import home
 from palette_bench.common.errors import PaletteBenchError
 from palette_bench.common.files import write_bytes
 from palette_bench.common.workers import default_jobs
-from palette_bench.prepare import canary
-from palette_bench.prepare.frozen import FrozenSet, prepared_sets
+from palette_bench.images import canary
 from palette_bench.protocol.definition import Family, GeometryName
 from palette_bench.score.backbones import weights
 from palette_bench.score.backbones.base import Backend, load
@@ -150,19 +150,17 @@ def _sets() -> list[Finding]:
         ]
     findings: list[Finding] = []
     for name in names:
-        opened = FrozenSet(home.sets_folder() / name)
-        for task in opened.task_names:
-            opened.task_fingerprint(opened.task(task))
-        findings.append(Finding(f"set {name}", State.GOOD, f"version {opened.version}, {len(opened.items)} items"))
+        eval_set = EvalSet(home.sets_folder() / name)
+        for task in eval_set.task_names:
+            eval_set.task_fingerprint(eval_set.task(task))
+        findings.append(Finding(f"set {name}", State.GOOD, f"version {eval_set.version}, {len(eval_set.items)} items"))
     return findings
 
 
 def _weights() -> tuple[list[str], list[Finding]]:
     """Networks that could be tried, and what is known of each weights file."""
     try:
-        photographs = any(
-            FrozenSet(home.sets_folder() / name).family is not Family.SCENES32 for name in prepared_sets()
-        )
+        photographs = any(EvalSet(home.sets_folder() / name).family is not Family.SCENES32 for name in prepared_sets())
     except PaletteBenchError:
         photographs = True
     findings: list[Finding] = []

@@ -14,22 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet, Holes
+from palette_bench.artifacts.predictions import Predictions, locate, output_name, tree_digest
 from palette_bench.common.canonical import bytes_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem
 from palette_bench.common.home import features_folder
 from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.prepare import canary
-from palette_bench.prepare.decode import BadImageError, Conversion
-from palette_bench.prepare.degrade.holes import composite
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet, Holes
-from palette_bench.prepare.images import ImageU8
-from palette_bench.prepare.predicted import output_name, tree_digest
+from palette_bench.images import canary
+from palette_bench.images.decode import BadImageError, Conversion
+from palette_bench.images.holes import composite
+from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics import similarity
-from palette_bench.score.predictions import Predictions, locate
 from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes import PIXELS, named
 
@@ -101,7 +100,7 @@ class Admitted:
 
 @dataclass(slots=True)
 class _State:
-    opened: FrozenSet
+    eval_set: EvalSet
     holes: Holes
     predictions: Predictions
 
@@ -111,18 +110,16 @@ _state: _State | None = None
 
 def _prepare_worker(folder: Path, task: str, predictions: Predictions) -> None:
     global _state
-    opened = FrozenSet(folder)
-    _state = _State(opened, opened.holes(opened.task(task)), predictions)
+    eval_set = EvalSet(folder)
+    _state = _State(eval_set, eval_set.holes(eval_set.task(task)), predictions)
 
 
-def scored_image(
-    opened: FrozenSet, holes: Holes, item: FrozenItem, prediction: ImageU8
-) -> tuple[ImageU8, float | None]:
+def scored_image(eval_set: EvalSet, holes: Holes, item: EvalItem, prediction: ImageU8) -> tuple[ImageU8, float | None]:
     """What is scored of a prediction [H, W, 3], and how far it had changed the known region."""
     hole = holes.of(item)
     if hole is None:
         return prediction, None
-    reference = opened.reference(item)
+    reference = eval_set.reference(item)
     # SCORE: the known region comes from the reference.
     combined = composite(prediction, reference, hole)
     difference = np.abs(prediction[~hole].astype(np.int16) - reference[~hole])
@@ -150,8 +147,8 @@ def _check_chunk(indices: Sequence[int]) -> _Chunk:
 
 
 def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
-    opened, predictions = state.opened, state.predictions
-    name, item = predictions.name(index, sample), opened.items[index]
+    eval_set, predictions = state.eval_set, state.predictions
+    name, item = predictions.name(index, sample), eval_set.items[index]
     try:
         data = predictions.read(index, sample)
         decoded = predictions.decode(data)
@@ -162,8 +159,8 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
         chunk.problems.append(Problem("unreadable", name, error.strerror or str(error)))
         return
     height, width = decoded.pixels.shape[:2]
-    if (height, width) != (opened.size, opened.size):
-        text = f"expected {opened.size}x{opened.size}, found {width}x{height}"
+    if (height, width) != (eval_set.size, eval_set.size):
+        text = f"expected {eval_set.size}x{eval_set.size}, found {width}x{height}"
         chunk.problems.append(Problem("wrong-size", name, text))
         return
     refused = REFUSED_MODES.intersection(decoded.conversions)
@@ -174,9 +171,9 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
     own = pixel_digest(decoded.pixels)
     try:
         hole = state.holes.of(item)
-        image, change = scored_image(opened, state.holes, item, decoded.pixels)
-        compare = sample == 0 and opened.size >= similarity.WINDOW
-        reference = opened.reference(item) if compare else None
+        image, change = scored_image(eval_set, state.holes, item, decoded.pixels)
+        compare = sample == 0 and eval_set.size >= similarity.WINDOW
+        reference = eval_set.reference(item) if compare else None
     except PaletteBenchError as error:
         chunk.problems.append(Problem("reference", item.id, error.what))
         return
@@ -196,13 +193,13 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
     chunk.fresh[_key(item, sample, data)] = asdict(row)
 
 
-def _key(item: FrozenItem, sample: int, data: bytes) -> str:
+def _key(item: EvalItem, sample: int, data: bytes) -> str:
     """What was found of a file is kept under its bytes, its item, and whether it is compared with the reference."""
     return f"{item.id}:{'first' if sample == 0 else 'other'}:{bytes_digest(data)}"
 
 
 def _known(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     predictions: Predictions,
     indices: Sequence[int],
     kept: Mapping[str, Mapping[str, object]],
@@ -214,7 +211,7 @@ def _known(
         rows: list[Checked] = []
         for sample in range(predictions.samples):
             try:
-                found = kept.get(_key(opened.items[index], sample, predictions.read(index, sample)))
+                found = kept.get(_key(eval_set.items[index], sample, predictions.read(index, sample)))
             except OSError:
                 # The worker that looks at it next says what is wrong.
                 return []
@@ -241,13 +238,13 @@ def checked_from_json(found: Mapping[str, object]) -> Checked:
     return Checked(**values)
 
 
-def _kept_rows(opened: FrozenSet, task: Task) -> KeptRows:
+def _kept_rows(eval_set: EvalSet, task: Task) -> KeptRows:
     """What was found of files before, under everything that can move it."""
     depends = [
         "gate 1",
-        opened.data_digest,
-        opened.task_fingerprint(task),
-        opened.task_entries[task.name]["masks_sha256"],
+        eval_set.data_digest,
+        eval_set.task_fingerprint(task),
+        eval_set.task_entries[task.name]["masks_sha256"],
         canary.software(),
         [named(name).fingerprint(PIXELS) for name in ("psnr-rgb", "ssim-gauss11-rgb")],
     ]
@@ -255,22 +252,22 @@ def _kept_rows(opened: FrozenSet, task: Task) -> KeptRows:
 
 
 def examine(
-    opened: FrozenSet, task: Task, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
+    eval_set: EvalSet, task: Task, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
 ) -> Examined:
     """Look at the predictions of a part of the items; faults in the names of all files are found in any case."""
-    predictions, problems = locate(where, opened)
-    present = range(opened.count) if predictions.array is not None else [*predictions.files]
+    predictions, problems = locate(where, eval_set)
+    present = range(eval_set.count) if predictions.array is not None else [*predictions.files]
     whole = [i for i in present if predictions.array is not None or len(predictions.files[i]) == predictions.samples]
-    mine = set(part.of(range(opened.count), together=PART_CHUNK))
+    mine = set(part.of(range(eval_set.count), together=PART_CHUNK))
     whole = [index for index in whole if index in mine]
-    store = _kept_rows(opened, task)
-    known = _known(opened, predictions, whole, store.load(progress), jobs)
+    store = _kept_rows(eval_set, task)
+    known = _known(eval_set, predictions, whole, store.load(progress), jobs)
     rows = [row for of_item in known.values() for row in of_item]
     todo = [index for index in whole if index not in known]
     chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
     fresh: dict[str, dict[str, object]] = {}
-    work = len(todo) * opened.size**2 * predictions.samples
-    prepare = partial(_prepare_worker, opened.folder, task.name, predictions)
+    work = len(todo) * eval_set.size**2 * predictions.samples
+    prepare = partial(_prepare_worker, eval_set.folder, task.name, predictions)
     with progress.task("checking predictions", len(todo), "images") as shown:
         processes = jobs if work > WORTH_A_PROCESS and predictions.array is None else 1
         for done in map_unordered(_check_chunk, chunks, processes=processes, prepare=prepare):
@@ -283,7 +280,7 @@ def examine(
     return Examined(predictions.samples, tuple(rows), tuple(problems))
 
 
-def admit(opened: FrozenSet, where: str | Path, parts: Sequence[Examined]) -> Admitted:
+def admit(eval_set: EvalSet, where: str | Path, parts: Sequence[Examined]) -> Admitted:
     """The predictions of a task, from the parts they were examined in; all of them, or those of one part.
 
     Raises InputError with every fault found, in names and in content.
@@ -293,20 +290,21 @@ def admit(opened: FrozenSet, where: str | Path, parts: Sequence[Examined]) -> Ad
         raise InputError(
             f"{len(problems)} faults in the predictions: nothing was scored",
             where=where,
-            expected=f"a {opened.size}x{opened.size} RGB image for each of the {opened.count} items of {opened.set_id}",
+            expected=f"a {eval_set.size}x{eval_set.size} RGB image for each of the {eval_set.count} items "
+            f"of {eval_set.set_id}",
             problems=[problems[key] for key in sorted(problems)],
             next_step="complete the folder and run the command again; palette-bench export writes the list of ids",
         )
     items: dict[int, list[Checked]] = {}
     for row in sorted((row for part in parts for row in part.rows), key=lambda row: (row.index, row.sample)):
         items.setdefault(row.index, []).append(row)
-    pairs = [[opened.items[index].id, samples[0].own_digest] for index, samples in items.items()]
+    pairs = [[eval_set.items[index].id, samples[0].own_digest] for index, samples in items.items()]
     others = sorted(row.own_digest for samples in items.values() for row in samples[1:])
     rows = [samples[0] for samples in items.values()]
     most = len(items[rows[0].index])
     tree = tree_digest(
         {
-            output_name(opened.items[index].id, row.sample, most): row.own_digest
+            output_name(eval_set.items[index].id, row.sample, most): row.own_digest
             for index, samples in items.items()
             for row in samples
         }

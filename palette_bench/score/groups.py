@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.sources import scenes32
 from palette_bench.protocol.definition import Family
 from palette_bench.score.gate import Checked
@@ -36,26 +36,26 @@ class Group:
     rows: tuple[int, ...]
 
 
-def class_names(opened: FrozenSet) -> tuple[str, ...]:
+def class_names(eval_set: EvalSet) -> tuple[str, ...]:
     """Names of the classes by label: a folder set's class folders, wnids, scenes32's; Places' are numbers."""
-    if opened.family is Family.FOLDER:
-        return opened.classes
-    if opened.family is Family.SCENES32:
+    if eval_set.family is Family.FOLDER:
+        return eval_set.classes
+    if eval_set.family is Family.SCENES32:
         return scenes32.CLASSES
-    if opened.family is Family.IMAGENET:
+    if eval_set.family is Family.IMAGENET:
         from timm.data import ImageNetInfo
 
         return tuple(ImageNetInfo("imagenet-1k").label_names())
     return ()
 
 
-def by_class(opened: FrozenSet) -> list[Group]:
+def by_class(eval_set: EvalSet) -> list[Group]:
     """A group for each class, in the order of labels. Raises UsageError for a set without labels."""
-    if not opened.labelled:
-        raise UsageError("the items of this set have no classes", where=opened.set_id, expected="a set with labels")
-    names = class_names(opened)
+    if not eval_set.labelled:
+        raise UsageError("the items of this set have no classes", where=eval_set.set_id, expected="a set with labels")
+    names = class_names(eval_set)
     rows: dict[int, list[int]] = {}
-    for item in opened.items:
+    for item in eval_set.items:
         rows.setdefault(item.label or 0, []).append(item.index)
     return [
         Group(Grouping.CLASS, names[label] if label < len(names) else str(label), tuple(rows[label]))
@@ -75,7 +75,7 @@ def by_hole_size(checked: Sequence[Checked]) -> list[Group]:
     ]
 
 
-def of_categories(opened: FrozenSet, path: Path) -> Group:
+def of_categories(eval_set: EvalSet, path: Path) -> Group:
     """The items whose class is in the list at ``path``, one name or number a line; ``#`` begins a remark.
 
     Raises InputError with every line that is no class of the set, and for a list that matches nothing.
@@ -84,10 +84,10 @@ def of_categories(opened: FrozenSet, path: Path) -> Group:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("a list of categories cannot be read", where=path, found=error) from error
-    names = class_names(opened)
-    if not opened.labelled:
-        raise UsageError("the items of this set have no classes", where=opened.set_id, expected="a set with labels")
-    labels = {item.label for item in opened.items}
+    names = class_names(eval_set)
+    if not eval_set.labelled:
+        raise UsageError("the items of this set have no classes", where=eval_set.set_id, expected="a set with labels")
+    labels = {item.label for item in eval_set.items}
     known = {name: label for label, name in enumerate(names)} | {
         str(label): label for label in labels if label is not None
     }
@@ -99,12 +99,12 @@ def of_categories(opened: FrozenSet, path: Path) -> Group:
             problems.append(Problem("unknown class", f"line {number}", name))
         elif name:
             wanted.add(known[name])
-    rows = tuple(item.index for item in opened.items if item.label in wanted)
+    rows = tuple(item.index for item in eval_set.items if item.label in wanted)
     if problems or not rows:
         raise InputError(
             "a list of categories does not fit the set",
             where=path,
-            expected=f"one class of {opened.set_id} a line, such as {names[0] if names else '0'}",
+            expected=f"one class of {eval_set.set_id} a line, such as {names[0] if names else '0'}",
             found=f"{len(problems)} unknown of {len(lines)} lines" if problems else "no item of the set",
             problems=problems,
             next_step="correct the list",

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from palette_bench.artifacts.evalset import EvalSet, Holes
+from palette_bench.artifacts.predictions import Predictions
 from palette_bench.common.errors import InputError
 from palette_bench.common.progress import Progress
-from palette_bench.prepare.frozen import FrozenSet, Holes
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score import diversity
 from palette_bench.score.backbones.base import LoadedBackbone
@@ -16,7 +17,6 @@ from palette_bench.score.diversity import Lpips, PairNumbers
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.gate import Admitted, Checked, scored_image
 from palette_bench.score.numbers import Outputs
-from palette_bench.score.predictions import Predictions
 from palette_bench.score.recipes import Metric, Recipe
 
 
@@ -56,17 +56,17 @@ class ScoredPixels:
     Picklable: a worker reads the masks for itself.
     """
 
-    opened: FrozenSet
+    eval_set: EvalSet
     task: Task
     predictions: Predictions | None
     _holes: Holes | None = field(default=None, init=False, repr=False)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return ScoredPixels, (self.opened, self.task, self.predictions)
+        return ScoredPixels, (self.eval_set, self.task, self.predictions)
 
     def __call__(self, item: int, sample: int) -> ImageU8:
         """One sample [H, W, 3]. Raises InputError if it cannot be read any more."""
-        of_item = self.opened.items[item]
+        of_item = self.eval_set.items[item]
         if self.predictions is None:
             raise InputError(
                 "a part of the work lacks features",
@@ -75,9 +75,9 @@ class ScoredPixels:
                 next_step="run `palette-bench score --shard` again for the part that this item belongs to",
             )
         if self._holes is None:
-            self._holes = self.opened.holes(self.task)
+            self._holes = self.eval_set.holes(self.task)
         decoded = self.predictions.decode(self.predictions.read(item, sample))
-        image, _ = scored_image(self.opened, self._holes, of_item, decoded.pixels)
+        image, _ = scored_image(self.eval_set, self._holes, of_item, decoded.pixels)
         return image
 
 
@@ -92,11 +92,11 @@ class _PredictionLoader:
 
 @dataclass(frozen=True, slots=True)
 class _ReferenceLoader:
-    opened: FrozenSet
+    eval_set: EvalSet
     item: int
 
     def __call__(self) -> ImageU8:
-        return self.opened.reference(self.opened.items[self.item])
+        return self.eval_set.reference(self.eval_set.items[self.item])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,9 +114,9 @@ def measure(
     """Everything that ``recipes`` need of ``items``, computed where the store does not hold it."""
     rows = [admitted.items[item][0] for item in items]
     predicted = engine.extract([PixelItem(row.scored_digest, _PredictionLoader(pixels, row.index)) for row in rows])
-    opened = pixels.opened
+    eval_set = pixels.eval_set
     references = engine.extract(
-        [PixelItem(opened.items[item].reference_digest, _ReferenceLoader(opened, item)) for item in items]
+        [PixelItem(eval_set.items[item].reference_digest, _ReferenceLoader(eval_set, item)) for item in items]
     )
     return Measured(predicted, references, _diversity(engine, pixels, admitted, recipes, items))
 

@@ -14,14 +14,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet, open_set
+from palette_bench.artifacts.predictions import PREDICTIONS_FILE, Described, described, described_from_json, locate
+from palette_bench.artifacts.record import (
+    FLOAT32,
+    GroupRecord,
+    GroupValue,
+    MetricValue,
+    ResultRecord,
+    ScoredReference,
+    ScoredSet,
+    signature,
+)
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.parts import Part
 from palette_bench.common.progress import Progress
-from palette_bench.prepare import canary
-from palette_bench.prepare.frozen import FrozenSet, open_set
-from palette_bench.prepare.predicted import PREDICTIONS_FILE
+from palette_bench.images import canary
 from palette_bench.prepare.sources.labels import WNID
 from palette_bench.protocol.definition import Family, GeometryName, Status
 from palette_bench.protocol.tasks import Task
@@ -35,19 +45,25 @@ from palette_bench.score.groups import Group, Grouping
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
 from palette_bench.score.metrics.similarity import WINDOW, histogram, scales_that_fit
-from palette_bench.score.numbers import PER_ITEM, Inputs, Number, Numbers, compute, needs_statistics, of_references
-from palette_bench.score.predictions import Described, described, described_from_json, locate
+from palette_bench.score.numbers import (
+    PER_ITEM,
+    Inputs,
+    Number,
+    Numbers,
+    compute,
+    needs_statistics,
+    of_references,
+)
 from palette_bench.score.ranks import PART_CHUNK
-from palette_bench.score.recipes import LPIPS, PIXELS, Direction, Metric, Recipe, Reference, for_protocol, named
-from palette_bench.score.record import (
-    FLOAT32,
-    GroupRecord,
-    GroupValue,
-    MetricValue,
-    ResultRecord,
-    ScoredReference,
-    ScoredSet,
-    signature,
+from palette_bench.score.recipes import (
+    LPIPS,
+    PIXELS,
+    Direction,
+    Metric,
+    Recipe,
+    Reference,
+    for_protocol,
+    named,
 )
 from palette_bench.score.statistics import ReferenceStatistics
 
@@ -99,7 +115,7 @@ class _Network:
 class _Run:
     """Everything that is settled before a prediction is decoded."""
 
-    opened: FrozenSet
+    eval_set: EvalSet
     task: Task
     task_fingerprint: str
     options: Options
@@ -116,9 +132,9 @@ class _Run:
     def identity(self) -> dict[str, object]:
         """What two parts must agree in to be parts of one score."""
         return {
-            "set": self.opened.set_id,
-            "set_fingerprint": self.opened.fingerprint,
-            "data_digest": self.opened.data_digest,
+            "set": self.eval_set.set_id,
+            "set_fingerprint": self.eval_set.fingerprint,
+            "data_digest": self.eval_set.data_digest,
             "task": self.task.name,
             "task_fingerprint": self.task_fingerprint,
             "recipes": {r.name: r.fingerprint(self.networks[r.backbone].fingerprint) for r in self.recipes},
@@ -128,51 +144,51 @@ class _Run:
         }
 
 
-def recipes_of(opened: FrozenSet) -> tuple[Recipe, ...]:
+def recipes_of(eval_set: EvalSet) -> tuple[Recipe, ...]:
     """All recipes for a set, those on request included."""
-    return for_protocol(Family.IMAGENET.value if opened.family is Family.FOLDER else opened.family.value)
+    return for_protocol(Family.IMAGENET.value if eval_set.family is Family.FOLDER else eval_set.family.value)
 
 
-def network_labels(opened: FrozenSet) -> NDArray[np.int64] | str:
+def network_labels(eval_set: EvalSet) -> NDArray[np.int64] | str:
     """The true class of every item as the classifier numbers it, or why there is none."""
-    if opened.family is Family.FOLDER:
-        if not opened.classes:
+    if eval_set.family is Family.FOLDER:
+        if not eval_set.classes:
             return "the set has no labels: its images are not in class folders"
-        if not all(WNID.fullmatch(name) for name in opened.classes):
+        if not all(WNID.fullmatch(name) for name in eval_set.classes):
             return "the set's classes are not ImageNet's: its class folders are not named by wnid"
         from timm.data import ImageNetInfo
 
         index = {wnid: number for number, wnid in enumerate(ImageNetInfo("imagenet-1k").label_names())}
-        unknown = [name for name in opened.classes if name not in index]
+        unknown = [name for name in eval_set.classes if name not in index]
         if unknown:
             return f"the set's class {unknown[0]} is not one of ImageNet's 1000"
-        return np.array([index[opened.classes[item.label or 0]] for item in opened.items], dtype=np.int64)
-    if not opened.labelled:
+        return np.array([index[eval_set.classes[item.label or 0]] for item in eval_set.items], dtype=np.int64)
+    if not eval_set.labelled:
         return "the set has no labels"
-    return np.array([item.label for item in opened.items], dtype=np.int64)
+    return np.array([item.label for item in eval_set.items], dtype=np.int64)
 
 
 def score(
-    opened: FrozenSet, task: Task, where: Path, name: str, options: Options, *, progress: Progress
+    eval_set: EvalSet, task: Task, where: Path, name: str, options: Options, *, progress: Progress
 ) -> Scored | None:
     """Score the predictions at ``where``; under torchrun every rank does its part, and all but the first return None.
 
     Raises InputError from the gate with every fault, and for weights or statistics that cannot be used.
     """
     group = ranks.of_this_process()
-    predictions, _ = locate(where, opened)
+    predictions, _ = locate(where, eval_set)
     store = FeatureStore(features_folder())
-    of_folder = described(where, opened, task)
-    run = _begin(opened, task, options, store, of_folder, samples=predictions.samples, progress=progress)
-    pixels = ScoredPixels(opened, task, predictions)
+    of_folder = described(where, eval_set, task)
+    run = _begin(eval_set, task, options, store, of_folder, samples=predictions.samples, progress=progress)
+    pixels = ScoredPixels(eval_set, task, predictions)
     with group.joined():
-        mine = examine(opened, task, where, jobs=options.jobs, progress=progress, part=group.part)
+        mine = examine(eval_set, task, where, jobs=options.jobs, progress=progress, part=group.part)
         examined = group.gathered(mine)
         if not group.first and any(part.problems for part in examined):
             return None
-        admitted = admit(opened, where, examined)
+        admitted = admit(eval_set, where, examined)
         if not group.part.whole:
-            places = group.part.of(range(opened.count), together=PART_CHUNK)
+            places = group.part.of(range(eval_set.count), together=PART_CHUNK)
             measure(run.engine, pixels, admitted, run.recipes, places)
             group.wait()
             if not group.first:
@@ -181,17 +197,17 @@ def score(
 
 
 def score_part(
-    opened: FrozenSet, task: Task, where: Path, part: Part, folder: Path, options: Options, *, progress: Progress
+    eval_set: EvalSet, task: Task, where: Path, part: Part, folder: Path, options: Options, *, progress: Progress
 ) -> None:
     """Do one part of a score, and leave in ``folder`` what `merge` needs of it; interrupted, it continues."""
-    predictions, _ = locate(where, opened)
+    predictions, _ = locate(where, eval_set)
     store = FeatureStore(folder / shards.FEATURES, [features_folder()], adopt=True)
-    of_folder = described(where, opened, task)
-    run = _begin(opened, task, options, store, of_folder, samples=predictions.samples, progress=progress)
-    examined = examine(opened, task, where, jobs=options.jobs, progress=progress, part=part)
-    admitted = admit(opened, where, [examined])
-    mine = part.of(range(opened.count), together=PART_CHUNK)
-    measure(run.engine, ScoredPixels(opened, task, predictions), admitted, run.recipes, mine)
+    of_folder = described(where, eval_set, task)
+    run = _begin(eval_set, task, options, store, of_folder, samples=predictions.samples, progress=progress)
+    examined = examine(eval_set, task, where, jobs=options.jobs, progress=progress, part=part)
+    admitted = admit(eval_set, where, [examined])
+    mine = part.of(range(eval_set.count), together=PART_CHUNK)
+    measure(run.engine, ScoredPixels(eval_set, task, predictions), admitted, run.recipes, mine)
     shards.write(folder, part, run.identity(), examined)
 
 
@@ -202,8 +218,8 @@ def merge(folders: Sequence[Path], name: str, options: Options, *, progress: Pro
     doubled, damaged or of different scores.
     """
     parts = shards.read(folders)
-    opened = open_set(str(parts.identity["set"]))
-    task = opened.task(str(parts.identity["task"]))
+    eval_set = open_set(str(parts.identity["set"]))
+    task = eval_set.task(str(parts.identity["task"]))
     recipes, reference = parts.identity["recipes"], parts.identity["reference"]
     options = replace(
         options,
@@ -216,14 +232,14 @@ def merge(folders: Sequence[Path], name: str, options: Options, *, progress: Pro
         described_from_json(parts.identity.get("described")),
         list(warnings) if isinstance(warnings, list) else [],
     )
-    run = _begin(opened, task, options, store, of_parts, samples=parts.examined[0].samples, progress=progress)
+    run = _begin(eval_set, task, options, store, of_parts, samples=parts.examined[0].samples, progress=progress)
     shards.check(parts, run.identity())
-    admitted = admit(opened, folders[0].parent, parts.examined)
-    return _finish(run, ScoredPixels(opened, task, None), admitted, name)
+    admitted = admit(eval_set, folders[0].parent, parts.examined)
+    return _finish(run, ScoredPixels(eval_set, task, None), admitted, name)
 
 
 def _begin(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     task: Task,
     options: Options,
     store: FeatureStore,
@@ -232,12 +248,12 @@ def _begin(
     samples: int,
     progress: Progress,
 ) -> _Run:
-    canary.check(GeometryName(opened.geometry))
-    task_fingerprint = opened.task_fingerprint(task)
-    labels = network_labels(opened)
-    wanted_groups = _wanted_groups(opened, task, options)
-    recipes, refused = _wanted(opened, labels, options, samples)
-    reference = None if options.reference == EVAL_SET else statistics.reference_name(opened, options.reference)
+    canary.check(GeometryName(eval_set.geometry))
+    task_fingerprint = eval_set.task_fingerprint(task)
+    labels = network_labels(eval_set)
+    wanted_groups = _wanted_groups(eval_set, task, options)
+    recipes, refused = _wanted(eval_set, labels, options, samples)
+    reference = None if options.reference == EVAL_SET else statistics.reference_name(eval_set, options.reference)
     names = [n for n in dict.fromkeys(recipe.backbone for recipe in recipes) if n not in (PIXELS, LPIPS)]
     files = [file for name in names if (file := spec_named(name).weights) is not None]
     weights.require(list(dict.fromkeys(files)), allow_other=options.allow_other_weights)
@@ -271,7 +287,7 @@ def _begin(
         lpips=lpips,
     )
     return _Run(
-        opened,
+        eval_set,
         task,
         task_fingerprint,
         options,
@@ -286,31 +302,31 @@ def _begin(
     )
 
 
-def _wanted_groups(opened: FrozenSet, task: Task, options: Options) -> list[Group]:
+def _wanted_groups(eval_set: EvalSet, task: Task, options: Options) -> list[Group]:
     """The groups that were asked for, but for hole sizes. What cannot be grouped is refused before hours of work."""
     if Grouping.HOLE_SIZE in options.by and not task.masked:
         raise UsageError("this task hides nothing", where=task.name, expected="a task with holes for --by hole-size")
-    found = groups.by_class(opened) if Grouping.CLASS in options.by else []
-    return found + [groups.of_categories(opened, path) for path in options.categories]
+    found = groups.by_class(eval_set) if Grouping.CLASS in options.by else []
+    return found + [groups.of_categories(eval_set, path) for path in options.categories]
 
 
 def _wanted(
-    opened: FrozenSet, labels: NDArray[np.int64] | str, options: Options, samples: int
+    eval_set: EvalSet, labels: NDArray[np.int64] | str, options: Options, samples: int
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes to compute, in the order of the table, and why others of the usual ones are not."""
-    known = recipes_of(opened)
+    known = recipes_of(eval_set)
     asked = {name for name in options.also if name != ALL}
     for name in asked:
         if named(name) not in known:
             raise UsageError(
-                f"recipe {name} does not fit this set", where=opened.set_id, expected=", ".join(r.name for r in known)
+                f"recipe {name} does not fit this set", where=eval_set.set_id, expected=", ".join(r.name for r in known)
             )
     wanted: list[Recipe] = []
     refused: dict[str, str] = {}
     for recipe in known:
         if recipe.name not in asked and _unasked(recipe, options, samples):
             continue
-        if (reason := _impossible(recipe, opened, labels, options, samples)) is not None:
+        if (reason := _impossible(recipe, eval_set, labels, options, samples)) is not None:
             refused[recipe.name] = reason
         else:
             wanted.append(recipe)
@@ -333,7 +349,7 @@ def _unasked(recipe: Recipe, options: Options, samples: int) -> bool:
 
 
 def _impossible(
-    recipe: Recipe, opened: FrozenSet, labels: NDArray[np.int64] | str, options: Options, samples: int
+    recipe: Recipe, eval_set: EvalSet, labels: NDArray[np.int64] | str, options: Options, samples: int
 ) -> str | None:
     """Why a recipe cannot be computed on a set, or None."""
     if needs_statistics(recipe) and options.reference == EVAL_SET:
@@ -344,17 +360,17 @@ def _impossible(
         Metric.KERNEL: int(parameters.get("subset_size", FEWEST_IMAGES)),
         Metric.NEIGHBOURS: int(parameters.get("neighbours", 0)) + 2,
     }.get(recipe.metric, int(parameters.get("splits", 1)))
-    if opened.count < least:
-        return f"it needs at least {least} images, and the set has {opened.count}"
+    if eval_set.count < least:
+        return f"it needs at least {least} images, and the set has {eval_set.count}"
     if recipe.metric is Metric.ACCURACY and isinstance(labels, str):
         return labels
-    if recipe.metric is Metric.SIMILARITY and opened.size < WINDOW:
-        return f"images of {opened.size} pixels are smaller than its window of {WINDOW}"
+    if recipe.metric is Metric.SIMILARITY and eval_set.size < WINDOW:
+        return f"images of {eval_set.size} pixels are smaller than its window of {WINDOW}"
     if recipe.metric is Metric.DIVERSITY:
         if samples < 2:
             return "it needs at least two samples an item"
-        if "scales" in parameters and scales_that_fit(opened.size, opened.size) < int(parameters["scales"]):
-            return f"images of {opened.size} pixels are too small for {parameters['scales']} scales"
+        if "scales" in parameters and scales_that_fit(eval_set.size, eval_set.size) < int(parameters["scales"]):
+            return f"images of {eval_set.size} pixels are too small for {parameters['scales']} scales"
         if recipe.backbone == LPIPS and importlib.util.find_spec("lpips") is None:
             return "it needs the extra: pip install 'palette-bench[lpips]'"
     return None
@@ -362,16 +378,17 @@ def _impossible(
 
 def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> Scored:
     """From predictions that passed the gate to the record."""
-    opened = run.opened
+    eval_set = run.eval_set
     kept = _statistics(run)
     for recipe in [r for r in run.recipes if needs_statistics(r) and r.name not in kept]:
         run.recipes.remove(recipe)
         run.refused[recipe.name] = (
             f"the statistics of FID's reference set {run.reference} are not computed yet: run palette-bench "
-            f"statistics {opened.set_id} --source DIR{_for_recipe(recipe)}, or ask for another recipe with --reference "
+            f"statistics {eval_set.set_id} --source DIR{_for_recipe(recipe)}, "
+            "or ask for another recipe with --reference "
             "eval-set"
         )
-    measured = measure(run.engine, pixels, admitted, run.recipes, range(opened.count))
+    measured = measure(run.engine, pixels, admitted, run.recipes, range(eval_set.count))
     inputs = Inputs(
         predicted=measured.predicted,
         references=measured.references,
@@ -404,7 +421,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             known_change=admitted.known_change,
             metrics=metrics,
             refused=run.refused,
-            warnings=(*admitted.warnings, *run.warnings, *_status_warnings(opened), *_clamped_warnings(numbers)),
+            warnings=(*admitted.warnings, *run.warnings, *_status_warnings(eval_set), *_clamped_warnings(numbers)),
             incomparable=tuple(_incomparable(run.networks.values())),
             environment=_environment(run),
             groups=tuple(_groups(run, admitted, inputs)),
@@ -413,7 +430,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             else None,
             origin=origin,
         ),
-        _items_csv(opened, admitted, numbers),
+        _items_csv(eval_set, admitted, numbers),
     )
 
 
@@ -437,11 +454,11 @@ def _statistics(run: _Run) -> dict[str, ReferenceStatistics]:
         if run.reference is None or not needs_statistics(recipe):
             continue
         backbone = by_name[recipe.backbone]
-        kept = statistics.load(run.opened, run.reference, backbone.fingerprint, recipe.output)
-        if kept is None and run.opened.family is Family.SCENES32:
+        kept = statistics.load(run.eval_set, run.reference, backbone.fingerprint, recipe.output)
+        if kept is None and run.eval_set.family is Family.SCENES32:
             # Drawn images need no source, so nobody has to be asked.
             kept, _ = statistics.compute(
-                run.opened,
+                run.eval_set,
                 run.reference,
                 backbone,
                 recipe.output,
@@ -460,14 +477,15 @@ def _statistics(run: _Run) -> dict[str, ReferenceStatistics]:
             where=statistics_folder(),
             expected="one digest of the data",
             found=", ".join(f"{name} {of.data_digest[:16]}" for name, of in found.items()),
-            next_step=f"compute them again from one source: palette-bench statistics {run.opened.set_id} --source DIR",
+            next_step="compute them again from one source: "
+            f"palette-bench statistics {run.eval_set.set_id} --source DIR",
         )
     return found
 
 
 def _reference_values(run: _Run, inputs: Inputs) -> dict[str, float | None]:
     """What the untouched references score, by recipe; kept, because it is the same for every score of a set."""
-    store = KeptRows(statistics_folder() / f"references-{run.opened.data_digest}")
+    store = KeptRows(statistics_folder() / f"references-{run.eval_set.data_digest}")
     kept = store.load(run.engine.progress)
     values: dict[str, float | None] = {}
     fresh: dict[str, dict[str, object]] = {}
@@ -489,7 +507,7 @@ def _metric_fingerprint(run: _Run, recipe: Recipe, kept: Mapping[str, ReferenceS
         of_reference = kept[recipe.name]
         return fingerprint([of_recipe, of_reference.reference_fingerprint, of_reference.data_digest])
     if recipe.parameters.get("reference") == Reference.EVALUATION_SET.value:
-        return fingerprint([of_recipe, run.opened.data_digest])
+        return fingerprint([of_recipe, run.eval_set.data_digest])
     return of_recipe
 
 
@@ -563,18 +581,18 @@ def _groups(run: _Run, admitted: Admitted, inputs: Inputs) -> list[GroupRecord]:
 
 
 def _scored_set(run: _Run) -> ScoredSet:
-    opened = run.opened
+    eval_set = run.eval_set
     return ScoredSet(
-        set_id=opened.set_id,
-        name=opened.name,
-        version=opened.version,
-        status=opened.status.value,
-        variant=opened.variant,
-        fingerprint=opened.fingerprint,
-        data_digest=opened.data_digest,
-        count=opened.count,
-        size=opened.size,
-        geometry=opened.geometry,
+        set_id=eval_set.set_id,
+        name=eval_set.name,
+        version=eval_set.version,
+        status=eval_set.status.value,
+        variant=eval_set.variant,
+        fingerprint=eval_set.fingerprint,
+        data_digest=eval_set.data_digest,
+        count=eval_set.count,
+        size=eval_set.size,
+        geometry=eval_set.geometry,
         task=run.task.name,
         task_fingerprint=run.task_fingerprint,
     )
@@ -589,8 +607,8 @@ def _scored_reference(kept: ReferenceStatistics) -> ScoredReference:
     )
 
 
-def _status_warnings(opened: FrozenSet) -> list[str]:
-    if opened.status is Status.RECONSTRUCTION:
+def _status_warnings(eval_set: EvalSet) -> list[str]:
+    if eval_set.status is Status.RECONSTRUCTION:
         return ["the set is a reconstruction: the paper's own list was never published"]
     return []
 
@@ -617,14 +635,14 @@ def _environment(run: _Run) -> dict[str, str]:
     }
 
 
-def _items_csv(opened: FrozenSet, admitted: Admitted, numbers: Numbers) -> str:
+def _items_csv(eval_set: EvalSet, admitted: Admitted, numbers: Numbers) -> str:
     """One line an item, in protocol order."""
     import pandas
 
     rows = admitted.rows
     table: dict[str, object] = {
-        "id": [item.id for item in opened.items],
-        "label": [item.label for item in opened.items],
+        "id": [item.id for item in eval_set.items],
+        "label": [item.label for item in eval_set.items],
         "prediction_sha256": [row.own_digest for row in rows],
     }
     if admitted.known_change is not None:

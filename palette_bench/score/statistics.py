@@ -11,20 +11,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench.common.canonical import bytes_digest, canonical_json, file_digest, fingerprint, pixel_digest
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.common.canonical import (
+    bytes_digest,
+    canonical_json,
+    file_digest,
+    fingerprint,
+    pixel_digest,
+)
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import exclusive, write_bytes
 from palette_bench.common.home import statistics_folder
+from palette_bench.common.listing import Source, list_files
 from palette_bench.common.parts import Part
 from palette_bench.common.progress import Progress, Silent
-from palette_bench.prepare import canary
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.geometry import GEOMETRIES
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images import canary
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.geometry import GEOMETRIES
+from palette_bench.images.types import ImageU8
 from palette_bench.prepare.plan import open_labelled
 from palette_bench.prepare.selection.select import select_reference
-from palette_bench.prepare.sources.base import Source, list_files
 from palette_bench.prepare.sources.datasets import open_folder
 from palette_bench.prepare.sources.scene_source import SceneSource, open_scenes
 from palette_bench.protocol.definition import Family, Protocol
@@ -55,38 +61,38 @@ class ReferenceStatistics:
     moments: Moments
 
 
-def reference_name(opened: FrozenSet, wanted: str | None) -> str:
+def reference_name(eval_set: EvalSet, wanted: str | None) -> str:
     """The FID reference to use: the wanted one, or the set's default. Raises UsageError for an unknown name."""
-    if opened.family is Family.FOLDER:
+    if eval_set.family is Family.FOLDER:
         known = [OWN_FOLDER]
         default: str | None = OWN_FOLDER
     else:
-        known = list(opened.protocol.references)
-        default = opened.protocol.default_reference
+        known = list(eval_set.protocol.references)
+        default = eval_set.protocol.default_reference
     name = wanted or default
     if name is not None and name.startswith(IMPORTED) and list(statistics_folder().glob(f"{name}-*")):
         return name
     if name is None or name not in known:
         raise UsageError(
-            f"set {opened.set_id} has no FID reference of this name",
+            f"set {eval_set.set_id} has no FID reference of this name",
             expected=f"one of {', '.join([*known, 'eval-set'])}",
             found=name,
         )
     return name
 
 
-def _path(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: str) -> Path:
-    key = fingerprint([opened.set_id, reference, backbone_fingerprint, output])[:16]
+def _path(eval_set: EvalSet, reference: str, backbone_fingerprint: str, output: str) -> Path:
+    key = fingerprint([eval_set.set_id, reference, backbone_fingerprint, output])[:16]
     if reference.startswith(IMPORTED):
         key = fingerprint([reference, backbone_fingerprint, output])[:16]
-    elif opened.family is not Family.FOLDER:
-        key = fingerprint([opened.protocol.reference_fingerprint(reference), backbone_fingerprint, output])[:16]
+    elif eval_set.family is not Family.FOLDER:
+        key = fingerprint([eval_set.protocol.reference_fingerprint(reference), backbone_fingerprint, output])[:16]
     return statistics_folder() / f"{reference}-{key}.statistics"
 
 
-def load(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: str) -> ReferenceStatistics | None:
+def load(eval_set: EvalSet, reference: str, backbone_fingerprint: str, output: str) -> ReferenceStatistics | None:
     """The kept statistics of a reference set, or None. Raises VerificationError when the file is damaged."""
-    path = _path(opened, reference, backbone_fingerprint, output)
+    path = _path(eval_set, reference, backbone_fingerprint, output)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -111,7 +117,7 @@ def load(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: s
             where=path,
             expected="a file as palette-bench statistics writes it",
             found=error,
-            next_step=f"remove the file and run: palette-bench statistics {opened.set_id} --source ...",
+            next_step=f"remove the file and run: palette-bench statistics {eval_set.set_id} --source ...",
         ) from error
     return ReferenceStatistics(
         reference=reference,
@@ -123,7 +129,7 @@ def load(opened: FrozenSet, reference: str, backbone_fingerprint: str, output: s
     )
 
 
-def _save(opened: FrozenSet, statistics: ReferenceStatistics) -> Path:
+def _save(eval_set: EvalSet, statistics: ReferenceStatistics) -> Path:
     buffer = io.BytesIO()
     buffer.write(np.ascontiguousarray(statistics.moments.mean, dtype="<f8").tobytes())
     buffer.write(np.ascontiguousarray(statistics.moments.covariance, dtype="<f8").tobytes())
@@ -139,13 +145,13 @@ def _save(opened: FrozenSet, statistics: ReferenceStatistics) -> Path:
         "software": canary.software(),
     }
     head["sha256"] = bytes_digest(canonical_json(head) + body)
-    path = _path(opened, statistics.reference, statistics.backbone_fingerprint, statistics.output)
+    path = _path(eval_set, statistics.reference, statistics.backbone_fingerprint, statistics.output)
     write_bytes(path, MAGIC + canonical_json(head) + b"\n" + body)
     return path
 
 
 def compute(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     reference: str,
     backbone: Backbone,
     output: str,
@@ -162,9 +168,9 @@ def compute(
     Features of images that the store holds are not computed again, so an interrupted run continues. Raises InputError
     with every bad image of the source.
     """
-    protocol = opened.protocol
+    protocol = eval_set.protocol
     images, names = _open(protocol, reference, source, labels)
-    lock = statistics_folder() / ".locks" / f"{opened.set_id}-{reference}-{backbone.name}.lock"
+    lock = statistics_folder() / ".locks" / f"{eval_set.set_id}-{reference}-{backbone.name}.lock"
     # What the other one computes is not computed again.
     with exclusive(lock, purpose=f"computing statistics of {reference}", seconds=math.inf, note=progress.note):
         digests, features = _extracted(
@@ -180,11 +186,11 @@ def compute(
             output=output,
             moments=moments(features),
         )
-        return statistics, _save(opened, statistics)
+        return statistics, _save(eval_set, statistics)
 
 
 def compute_part(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     reference: str,
     backbone: Backbone,
     output: str,
@@ -198,7 +204,7 @@ def compute_part(
     workers: int = 1,
 ) -> int:
     """Put the features of a part of a reference set into ``store``; how many images that are."""
-    protocol = opened.protocol
+    protocol = eval_set.protocol
     images, names = _open(protocol, reference, source, labels)
     mine = part.of(names, together=PART_CHUNK)
     _extracted(
@@ -207,7 +213,7 @@ def compute_part(
     return len(mine)
 
 
-def import_moments(opened: FrozenSet, path: Path, backbone: Backbone, output: str, *, count: int) -> tuple[str, Path]:
+def import_moments(eval_set: EvalSet, path: Path, backbone: Backbone, output: str, *, count: int) -> tuple[str, Path]:
     """Keep the ``mu`` [D] and ``sigma`` [D, D] of an .npz, as pytorch-fid and guided-diffusion write them.
 
     ``count`` is how many images they are said to be of. The reference set is named by the file's digest: what images
@@ -239,7 +245,7 @@ def import_moments(opened: FrozenSet, path: Path, backbone: Backbone, output: st
         output=output,
         moments=Moments(mean, (covariance + covariance.T) / 2, count),
     )
-    return statistics.reference, _save(opened, statistics)
+    return statistics.reference, _save(eval_set, statistics)
 
 
 def _no_moments(path: Path, width: int, found: str) -> InputError:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from palette_bench.common.home import HOME_VARIABLE
-from palette_bench.prepare import canary
+from palette_bench.images import canary
 from palette_bench.score.backbones import base, weights
 from tests.adversarial import files
 from tests.adversarial.harness import COUNT, TINY, assert_accepted, prepare

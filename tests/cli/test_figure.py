@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from palette_bench.artifacts.record import save
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import ExitCode
 from palette_bench.common.home import HOME_VARIABLE
-from palette_bench.score.record import save
 from tests.conftest import RunCommand
 from tests.predict import small_set
 from tests.records import ITEMS, a_record

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.score.predictions import locate
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.predictions import locate
 from tests.conftest import RunCommand, make_photos
 from tests.predict import importing_world as world
 from tests.predict.importing_world import exported, save
@@ -19,11 +19,11 @@ TASK = "inpaint-center"
 
 
 @pytest.fixture
-def opened(home: Path, tmp_path: Path) -> FrozenSet:
+def eval_set(home: Path, tmp_path: Path) -> EvalSet:
     return world.prepare(make_photos(tmp_path / "photos", 6), "small")
 
 
-def test_export_and_import_from_the_command_line(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_export_and_import_from_the_command_line(eval_set: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     inputs, preds = tmp_path / "inputs", tmp_path / "preds"
     code, out, _ = run("export", "--task", TASK, "--layout", "lama", "--out", inputs, "--jobs", 1)
     assert (code, "named like the masks" in out) == (0, True)
@@ -33,7 +33,7 @@ def test_export_and_import_from_the_command_line(opened: FrozenSet, tmp_path: Pa
     assert (code, err) == (0, "")
     assert "composite known: known region error 0.0" in out
     assert f"palette-bench score --set small --task {TASK} --preds {preds}" in out
-    located, problems = locate(preds, opened)
+    located, problems = locate(preds, eval_set)
     assert (problems, located.samples) == ([], 1)
     code, out, _ = run(*arguments, "--out", tmp_path / "again", "--json")
     value = json.loads(out)
@@ -42,9 +42,9 @@ def test_export_and_import_from_the_command_line(opened: FrozenSet, tmp_path: Pa
 
 
 def test_what_looks_wrong_is_on_stderr_and_strict_refuses_it(
-    opened: FrozenSet, tmp_path: Path, run: RunCommand
+    eval_set: EvalSet, tmp_path: Path, run: RunCommand
 ) -> None:
-    inputs = exported(opened, TASK, tmp_path / "inputs", "lama")
+    inputs = exported(eval_set, TASK, tmp_path / "inputs", "lama")
     outputs = world.lama(inputs, tmp_path / "outputs", inverted=True)
     arguments = ("import", outputs, "--from", "lama", "--task", TASK, "--jobs", 1)
     code, _, err = run(*arguments, "--out", tmp_path / "preds")
@@ -56,10 +56,10 @@ def test_what_looks_wrong_is_on_stderr_and_strict_refuses_it(
     assert not (tmp_path / "strict").exists()
 
 
-def test_the_number_of_processes_changes_nothing(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
-    for item in opened.items:
+def test_the_number_of_processes_changes_nothing(eval_set: EvalSet, tmp_path: Path, run: RunCommand) -> None:
+    for item in eval_set.items:
         for sample in range(15):
-            save(tmp_path / "o" / item.id / f"{sample}.png", opened.reference(item))
+            save(tmp_path / "o" / item.id / f"{sample}.png", eval_set.reference(item))
     trees = []
     for jobs in (1, 2):
         out = tmp_path / f"preds-{jobs}"
@@ -73,9 +73,9 @@ def test_the_number_of_processes_changes_nothing(opened: FrozenSet, tmp_path: Pa
     assert len(set(trees)) == 1
 
 
-def test_bgr_is_refused(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
-    for item in opened.items:
-        save(tmp_path / "o" / f"{item.id}.png", opened.reference(item)[..., ::-1])
+def test_bgr_is_refused(eval_set: EvalSet, tmp_path: Path, run: RunCommand) -> None:
+    for item in eval_set.items:
+        save(tmp_path / "o" / f"{item.id}.png", eval_set.reference(item)[..., ::-1])
     code, _, err = run("import", tmp_path / "o", "--from", "generic", "--task", TASK, "--out", tmp_path / "p")
     assert (code, "written as BGR" in err) == (3, True)
     assert not (tmp_path / "p").exists()
@@ -93,7 +93,7 @@ def test_bgr_is_refused(opened: FrozenSet, tmp_path: Path, run: RunCommand) -> N
         ([], 2, "--from"),
     ],
 )
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("eval_set")
 def test_mistakes_are_explained(options: list[str], code: int, says: str, tmp_path: Path, run: RunCommand) -> None:
     found, _, err = run("import", tmp_path / "none", "--task", TASK, "--out", tmp_path / "p", *options)
     assert (found, says in err, "Traceback" in err) == (code, True, False), err
@@ -110,9 +110,9 @@ def _command(*arguments: object) -> list[str]:
 
 def test_killed_it_leaves_nothing_that_looks_finished(home: Path, tmp_path: Path) -> None:
     """A real process, killed when it has begun to write; the same command then does it all, and without torch."""
-    opened = world.prepare(make_photos(tmp_path / "photos", 60), "many")
-    for item in opened.items:
-        save(tmp_path / "o" / f"{item.id}.png", np.kron(opened.reference(item), np.ones((16, 16, 1), np.uint8)))
+    eval_set = world.prepare(make_photos(tmp_path / "photos", 60), "many")
+    for item in eval_set.items:
+        save(tmp_path / "o" / f"{item.id}.png", np.kron(eval_set.reference(item), np.ones((16, 16, 1), np.uint8)))
     out = tmp_path / "preds"
     command = _command("import", tmp_path / "o", "--from", "generic", "--task", TASK, "--out", out, "--resize", "area")
     command += ["--jobs", "1"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from palette_bench.artifacts.record import ResultRecord, save
 from palette_bench.common.errors import ExitCode
-from palette_bench.score.record import ResultRecord, save
 from tests.conftest import RunCommand
 from tests.publish.paper_records import FID, photo_record
 

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.record import read_record, save
 from palette_bench.cli import main
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
-from palette_bench.score.record import save
-from palette_bench.score.record_file import read_record
 from tests.conftest import make_photos, picture
 from tests.e2e.conftest import Quickstart
 from tests.predict.importing_world import save_recon
@@ -109,13 +108,13 @@ class Sandbox:
             path = Path("scenes") / f"scene-{item:05d}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(picture(40, 36, f"scene {item}")).save(path)
-        opened = _built(Path("scenes"), SMALL)
+        eval_set = _built(Path("scenes"), SMALL)
         _write_model(Path("my-model"))
         for task in ("uncrop", "inpaint-center", "colorize"):
             _must("predict", "--task", task, "--model", "my-model", "--samples", 4, "--out", f"samples-{task}")
         for model in ("mirror", "edge"):
             _must("predict", "--task", "uncrop", "--model", f"classical-{model}", "--out", model)
-        record_of(opened, "uncrop", Path("mirror"), Path("record-mirror"))
+        record_of(eval_set, "uncrop", Path("mirror"), Path("record-mirror"))
         _must("predict", "--task", "inpaint-center", "--model", "my-model", "--out", "global")
         for mixing in ("dilated", "more-blocks", "local", "global"):
             folder = Path("architectures") / mixing
@@ -124,18 +123,18 @@ class Sandbox:
             about["model"]["config"] = {"network": "small", "mixing": mixing}
             (folder / "predictions.json").write_text(json.dumps(about))
         _must("panorama", "--model", "classical-mirror", "--item", "scene-00003", "--out", "panorama.png")
-        self._make_outputs(opened)
+        self._make_outputs(eval_set)
         make_originals(Path("hifill"), rule="centre-crop")
 
-    def _make_outputs(self, opened: FrozenSet) -> None:
+    def _make_outputs(self, eval_set: EvalSet) -> None:
         """What other people's models would leave: named like masks, in an archive, in an array, in floats."""
         Path("lama").mkdir()
-        images = [opened.reference(item) for item in opened.items]
+        images = [eval_set.reference(item) for item in eval_set.items]
         with zipfile.ZipFile("outputs.zip", "w") as archive:
-            for item, image in zip(opened.items, images, strict=True):
+            for item, image in zip(eval_set.items, images, strict=True):
                 Image.fromarray(image).save(Path("lama") / f"{item.id}_mask000.png")
                 archive.write(Path("lama") / f"{item.id}_mask000.png", f"{item.id}_fake.png")
-        Path("list.txt").write_text("".join(f"{item.id}\n" for item in opened.items))
+        Path("list.txt").write_text("".join(f"{item.id}\n" for item in eval_set.items))
         np.save("outputs.npy", np.stack(images).astype(np.float32) / 255)
         save_recon(Path("i2sb") / "recon.pt", np.stack(images))
 
@@ -292,9 +291,9 @@ def _link(source: str, target: str) -> None:
     Path(target).hardlink_to(source)
 
 
-def _built(source: Path, name: str) -> FrozenSet:
+def _built(source: Path, name: str) -> EvalSet:
     plan = make_plan("folder", Choices(source=source, name=name, size=32), progress=Silent())
-    return FrozenSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
+    return EvalSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
 
 
 def _write_model(folder: Path) -> None:

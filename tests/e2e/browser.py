@@ -83,14 +83,14 @@ def page_of(browser: "Browser") -> Iterator[PageOf]:
         contexts.append(context)
         context.set_default_timeout(10_000)
         context.route(lambda address: urlsplit(address).scheme in ("http", "https"), lambda route: route.abort())
-        opened = OpenPage(context.new_page())
-        opened.page.on(
-            "console", lambda message: opened.errors.append(message.text) if message.type == "error" else None
+        open_page = OpenPage(context.new_page())
+        open_page.page.on(
+            "console", lambda message: open_page.errors.append(message.text) if message.type == "error" else None
         )
-        opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
-        opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.goto(path.resolve().as_uri())
-        return opened
+        open_page.page.on("pageerror", lambda error: open_page.errors.append(str(error)))
+        open_page.page.on("request", lambda request: open_page.requests.append(request.url))
+        open_page.page.goto(path.resolve().as_uri())
+        return open_page
 
     yield open_page
     for context in contexts:

@@ -166,8 +166,9 @@ def test_scoring_again_computes_nothing_and_one_change_one_image(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from palette_bench.prepare import decode
-    from palette_bench.score import gate, predictions
+    from palette_bench.artifacts import predictions
+    from palette_bench.images import decode
+    from palette_bench.score import gate
     from palette_bench.score.backbones.base import LoadedBackbone
 
     home = new_home("again")

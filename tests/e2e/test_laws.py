@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import pixel_digest
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.score import statistics
 from palette_bench.score.backbones.base import load
 from palette_bench.score.features import PixelItem, extract
@@ -35,14 +35,14 @@ def features_of(images: NDArray[np.uint8]) -> Outputs:
 def levels(quickstart: Quickstart, new_home: NewHome) -> list[Inputs]:
     """What the recipes take, for references under more and more noise."""
     new_home("laws")
-    opened = FrozenSet(quickstart.home / "sets" / "scenes32")
-    images = np.stack([opened.reference(item) for item in opened.items[:COUNT]])
+    eval_set = EvalSet(quickstart.home / "sets" / "scenes32")
+    images = np.stack([eval_set.reference(item) for item in eval_set.items[:COUNT]])
     references = features_of(images)
     backbone = load("scenes32")
-    name = statistics.reference_name(opened, None)
-    kept = statistics.load(opened, name, backbone.fingerprint, "features")
+    name = statistics.reference_name(eval_set, None)
+    kept = statistics.load(eval_set, name, backbone.fingerprint, "features")
     assert kept is not None
-    labels = network_labels(opened)
+    labels = network_labels(eval_set)
     assert not isinstance(labels, str)
     rng = np.random.default_rng(0)
     noise = rng.normal(size=images.shape)

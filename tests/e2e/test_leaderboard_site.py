@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.record import read_record
 from palette_bench.common.errors import ExitCode
 from palette_bench.publish.leaderboard.build import built, write
 from palette_bench.publish.leaderboard.entry import Tier, Verification
 from palette_bench.publish.leaderboard.verify import rerun_folder
-from palette_bench.score.record_file import read_record
 from tests.conftest import RunCommand
 from tests.e2e.browser import OpenPage, PageOf
 from tests.e2e.conftest import Quickstart
@@ -95,116 +95,116 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def names(opened: OpenPage) -> list[str]:
-    rows = opened.page.locator("table[data-task=uncrop] tbody.models tr:visible th")
+def names(open_page: OpenPage) -> list[str]:
+    rows = open_page.page.locator("table[data-task=uncrop] tbody.models tr:visible th")
     return [text.split("\n")[0][:12] for text in rows.all_inner_texts()]
 
 
-def ranks(opened: OpenPage) -> list[str]:
-    return opened.page.locator("table[data-task=uncrop] tbody.models tr:visible td.rank").all_inner_texts()
+def ranks(open_page: OpenPage) -> list[str]:
+    return open_page.page.locator("table[data-task=uncrop] tbody.models tr:visible td.rank").all_inner_texts()
 
 
-def states(opened: OpenPage) -> list[str | None]:
-    heads = opened.page.locator("table[data-task=uncrop] th[aria-sort]").all()
+def states(open_page: OpenPage) -> list[str | None]:
+    heads = open_page.page.locator("table[data-task=uncrop] th[aria-sort]").all()
     return [head.get_attribute("aria-sort") for head in heads]
 
 
-def sort(opened: OpenPage, head: str) -> None:
-    opened.page.locator("table[data-task=uncrop] thead button", has_text=head).first.click()
+def sort(open_page: OpenPage, head: str) -> None:
+    open_page.page.locator("table[data-task=uncrop] thead button", has_text=head).first.click()
 
 
 def test_tables_are_sorted_by_any_column(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html")
-    assert names(opened) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
-    assert ranks(opened) == ["1", "2", "3", ""]
-    assert states(opened) == ["none", "none", "ascending", "none", "none", "none"]
-    sort(opened, "FID")
+    open_page = page_of(pages / "scenes32.html")
+    assert names(open_page) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
+    assert ranks(open_page) == ["1", "2", "3", ""]
+    assert states(open_page) == ["none", "none", "ascending", "none", "none", "none"]
+    sort(open_page, "FID")
     # The other way round, and what is not ranked still stands below what is.
-    assert names(opened) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
-    assert ranks(opened) == ["3", "2", "1", ""]
-    assert states(opened)[2] == "descending"
-    sort(opened, "FID")
+    assert names(open_page) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
+    assert ranks(open_page) == ["3", "2", "1", ""]
+    assert states(open_page)[2] == "descending"
+    sort(open_page, "FID")
     # Its FID is the lowest of all.
-    assert names(opened) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
-    sort(opened, "IS")
-    assert names(opened) == ["Other pixels", "<img src=x o", "beta", "Alpha"]
-    assert ranks(opened) == ["1", "2", "3", "4"]
-    assert states(opened) == ["none", "none", "none", "descending", "none", "none"]
-    sort(opened, "model")
-    assert names(opened) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
-    sort(opened, "tier")
-    assert names(opened)[0] == "beta"
-    assert opened.page.locator("tbody.references tr").count() == 1
-    assert opened.errors == []
+    assert names(open_page) == ["beta", "Alpha", "<img src=x o", "Other pixels"]
+    sort(open_page, "IS")
+    assert names(open_page) == ["Other pixels", "<img src=x o", "beta", "Alpha"]
+    assert ranks(open_page) == ["1", "2", "3", "4"]
+    assert states(open_page) == ["none", "none", "none", "descending", "none", "none"]
+    sort(open_page, "model")
+    assert names(open_page) == ["<img src=x o", "Alpha", "beta", "Other pixels"]
+    sort(open_page, "tier")
+    assert names(open_page)[0] == "beta"
+    assert open_page.page.locator("tbody.references tr").count() == 1
+    assert open_page.errors == []
 
 
 def test_the_keyboard_sorts_too(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html")
-    opened.page.locator("table[data-task=uncrop] thead button", has_text="PD").first.focus()
-    opened.page.keyboard.press("Enter")
-    assert states(opened)[5] == "ascending"
-    opened.page.keyboard.press("Space")
-    assert states(opened)[5] == "descending"
-    opened.page.keyboard.press("Shift+Tab")
-    opened.page.keyboard.press("Enter")
-    assert states(opened)[4] == "descending"
+    open_page = page_of(pages / "scenes32.html")
+    open_page.page.locator("table[data-task=uncrop] thead button", has_text="PD").first.focus()
+    open_page.page.keyboard.press("Enter")
+    assert states(open_page)[5] == "ascending"
+    open_page.page.keyboard.press("Space")
+    assert states(open_page)[5] == "descending"
+    open_page.page.keyboard.press("Shift+Tab")
+    open_page.page.keyboard.press("Enter")
+    assert states(open_page)[4] == "descending"
 
 
 def test_rows_are_found_by_tier_and_by_name(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html")
-    shown = opened.page.locator("#shown")
+    open_page = page_of(pages / "scenes32.html")
+    shown = open_page.page.locator("#shown")
     assert shown.inner_text() == "4 of 4 rows"
-    opened.page.get_by_label("scored (scored by its author)", exact=True).uncheck()
-    assert names(opened) == ["beta"]
+    open_page.page.get_by_label("scored (scored by its author)", exact=True).uncheck()
+    assert names(open_page) == ["beta"]
     assert shown.inner_text() == "1 of 4 rows"
-    opened.page.get_by_label("scored (scored by its author)", exact=True).check()
-    opened.page.get_by_label("Search").fill("ALP")
-    assert names(opened) == ["Alpha"]
-    opened.page.get_by_label("Search").fill("nobody")
-    assert names(opened) == []
-    opened.page.get_by_label("Search").press("Enter")
-    assert opened.page.url.endswith("scenes32.html")
+    open_page.page.get_by_label("scored (scored by its author)", exact=True).check()
+    open_page.page.get_by_label("Search").fill("ALP")
+    assert names(open_page) == ["Alpha"]
+    open_page.page.get_by_label("Search").fill("nobody")
+    assert names(open_page) == []
+    open_page.page.get_by_label("Search").press("Enter")
+    assert open_page.page.url.endswith("scenes32.html")
 
 
 def test_a_name_is_shown_and_runs_nothing(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html")
-    row = opened.page.locator("table[data-task=uncrop] tbody.models th", has_text="onerror")
+    open_page = page_of(pages / "scenes32.html")
+    row = open_page.page.locator("table[data-task=uncrop] tbody.models th", has_text="onerror")
     assert row.locator("a").first.inner_text() == HOSTILE
-    assert opened.page.evaluate("window.ran === undefined")
-    assert opened.page.locator("img[src=x]").count() == 0
-    assert opened.errors == []
+    assert open_page.page.evaluate("window.ran === undefined")
+    assert open_page.page.locator("img[src=x]").count() == 0
+    assert open_page.errors == []
 
 
 def test_what_is_known_of_a_row_opens_with_its_images(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html")
-    about = opened.page.locator("#uncrop-entry-alpha")
+    open_page = page_of(pages / "scenes32.html")
+    about = open_page.page.locator("#uncrop-entry-alpha")
     assert not about.locator("dl").is_visible()
-    opened.page.locator("table[data-task=uncrop] a", has_text="Alpha").click()
+    open_page.page.locator("table[data-task=uncrop] a", has_text="Alpha").click()
     about.locator("dl").wait_for(state="visible")
     assert "scenes32, train" in about.inner_text()
     images = about.locator("img")
     assert images.count() == 8
     images.last.scroll_into_view_if_needed()
-    opened.page.wait_for_function(
+    open_page.page.wait_for_function(
         "[...document.querySelectorAll('#uncrop-entry-alpha img')].every((i) => i.naturalWidth === 4)"
     )
     assert all(image.get_attribute("alt") for image in images.all())
-    assert opened.errors == []
-    assert opened.requests_outside(pages) == []
-    assert len(opened.requests) == 9
+    assert open_page.errors == []
+    assert open_page.requests_outside(pages) == []
+    assert len(open_page.requests) == 9
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_page_loads_from_disk_alone(pages: Path, page_of: PageOf, dark: bool) -> None:
     for path in sorted(pages.glob("*.html")):
-        opened = page_of(path, dark=dark)
-        assert opened.errors == []
-        assert opened.requests == [path.as_uri()]
-    opened = page_of(pages / "index.html", dark=dark)
-    opened.page.get_by_role("link", name="scenes32").click()
-    assert opened.page.url == (pages / "scenes32.html").as_uri()
+        open_page = page_of(path, dark=dark)
+        assert open_page.errors == []
+        assert open_page.requests == [path.as_uri()]
+    open_page = page_of(pages / "index.html", dark=dark)
+    open_page.page.get_by_role("link", name="scenes32").click()
+    assert open_page.page.url == (pages / "scenes32.html").as_uri()
     # Text must be told from its ground in both.
-    ink, paper = opened.page.evaluate(
+    ink, paper = open_page.page.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )
     assert (ink, paper) == (
@@ -213,5 +213,5 @@ def test_every_page_loads_from_disk_alone(pages: Path, page_of: PageOf, dark: bo
 
 
 def test_a_narrow_screen_scrolls_tables_and_not_the_page(pages: Path, page_of: PageOf) -> None:
-    opened = page_of(pages / "scenes32.html", width=400)
-    assert opened.page.evaluate("document.documentElement.scrollWidth <= 400")
+    open_page = page_of(pages / "scenes32.html", width=400)
+    assert open_page.page.evaluate("document.documentElement.scrollWidth <= 400")

@@ -19,21 +19,21 @@ def write(folder: Path, body: str, **parts: str) -> Path:
 def test_a_name_is_shown_as_it_is_and_does_nothing(tmp_path: Path, page_of: PageOf) -> None:
     body = f'<p id="name" title="{html.escape(NAME)}">{html.escape(NAME)}</p>{html.data_block("data", [NAME])}'
     script = "window.own = JSON.parse(document.getElementById('data').textContent)[0];"
-    opened = page_of(write(tmp_path, body, script=script))
+    open_page = page_of(write(tmp_path, body, script=script))
     shown = NAME.replace("\u202e", "\\u202e")
-    assert opened.page.inner_text("#name") == shown
-    assert opened.page.get_attribute("#name", "title") == shown
-    assert opened.page.evaluate("window.own") == NAME
-    assert opened.page.evaluate("window.ran === undefined")
-    assert opened.errors == []
-    assert opened.requests_outside(tmp_path) == []
+    assert open_page.page.inner_text("#name") == shown
+    assert open_page.page.get_attribute("#name", "title") == shown
+    assert open_page.page.evaluate("window.own") == NAME
+    assert open_page.page.evaluate("window.ran === undefined")
+    assert open_page.errors == []
+    assert open_page.requests_outside(tmp_path) == []
 
 
 def test_even_a_name_that_was_not_escaped_does_nothing(tmp_path: Path, page_of: PageOf) -> None:
-    opened = page_of(write(tmp_path, f"<p>{NAME}</p>", script="window.own = 1;"))
-    assert opened.page.evaluate("window.ran === undefined && window.own === 1")
+    open_page = page_of(write(tmp_path, f"<p>{NAME}</p>", script="window.own = 1;"))
+    assert open_page.page.evaluate("window.ran === undefined && window.own === 1")
     # The negative twin of the test above: what it looks for is noticed.
-    assert any("Content Security Policy" in error for error in opened.errors)
+    assert any("Content Security Policy" in error for error in open_page.errors)
 
 
 def test_images_of_the_folder_load_and_requests_that_leave_it_are_noticed(tmp_path: Path, page_of: PageOf) -> None:
@@ -41,16 +41,16 @@ def test_images_of_the_folder_load_and_requests_that_leave_it_are_noticed(tmp_pa
     (folder / "images").mkdir(parents=True)
     Image.new("RGB", (3, 2)).save(folder / "images" / "a.png")
     Image.new("RGB", (3, 2)).save(tmp_path / "outside.png")
-    opened = page_of(write(folder, '<img id="own" src="images/a.png">'))
-    assert opened.page.evaluate("document.getElementById('own').naturalWidth") == 3
-    assert opened.requests_outside(folder) == []
-    opened = page_of(write(folder, '<img src="../outside.png">'))
-    assert len(opened.requests_outside(folder)) == 1
+    open_page = page_of(write(folder, '<img id="own" src="images/a.png">'))
+    assert open_page.page.evaluate("document.getElementById('own').naturalWidth") == 3
+    assert open_page.requests_outside(folder) == []
+    open_page = page_of(write(folder, '<img src="../outside.png">'))
+    assert len(open_page.requests_outside(folder)) == 1
     bare = folder / "bare.html"
     bare.write_text('<img src="http://127.0.0.1:9/x.png"><script>throw new Error("oh")</script>')
-    opened = page_of(bare)
-    assert opened.requests_outside(folder) == ["http://127.0.0.1:9/x.png"]
-    assert any("oh" in error for error in opened.errors)
+    open_page = page_of(bare)
+    assert open_page.requests_outside(folder) == ["http://127.0.0.1:9/x.png"]
+    assert any("oh" in error for error in open_page.errors)
 
 
 def test_the_page_is_dark_where_the_reader_wants_it_dark(tmp_path: Path, page_of: PageOf) -> None:

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.predictions import Predictions
+from palette_bench.artifacts.record import Items, RecordFile
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.report.build import make_report
 from palette_bench.publish.report.facts import Classes, Facts, ItemColumn, View
 from palette_bench.publish.report.material import Material
 from palette_bench.publish.report.page import report_page
 from palette_bench.publish.report.pictures import Layout
-from palette_bench.score.predictions import Predictions
-from palette_bench.score.record_file import Items, RecordFile
 from tests.e2e.browser import OpenPage, PageOf
 from tests.publish.report.world import CA, PD, WNIDS, World, distances, make_world, wrong
 from tests.records import a_record
@@ -46,13 +46,13 @@ def folder(world: World) -> Iterator[Path]:
 
 
 @pytest.fixture
-def opened(folder: Path, page_of: PageOf) -> Iterator[OpenPage]:
+def open_page(folder: Path, page_of: PageOf) -> Iterator[OpenPage]:
     """The page; whatever a test does with it, nothing goes wrong and nothing leaves the folder."""
-    opened = page_of(folder / "index.html")
-    yield opened
-    assert opened.errors == []
-    assert opened.requests_outside(folder) == []
-    assert opened.page.evaluate("window.ran === undefined")
+    open_page = page_of(folder / "index.html")
+    yield open_page
+    assert open_page.errors == []
+    assert open_page.requests_outside(folder) == []
+    assert open_page.page.evaluate("window.ran === undefined")
 
 
 def cards(page: "Page") -> list[int]:
@@ -80,28 +80,28 @@ def shown_pixels(page: "Page", side: str) -> str:
     return text
 
 
-def test_warnings_come_first_and_names_are_text(opened: OpenPage) -> None:
-    text = opened.page.inner_text("body")
-    assert opened.page.inner_text("h1").startswith("</script><script>window.ran=1</script>")
+def test_warnings_come_first_and_names_are_text(open_page: OpenPage) -> None:
+    text = open_page.page.inner_text("body")
+    assert open_page.page.inner_text("h1").startswith("</script><script>window.ran=1</script>")
     assert text.index("Careful.") < text.index("Scores") < text.index("Groups")
     assert "made by Palette" in text
 
 
-def test_images_load_and_say_what_they_are(opened: OpenPage, world: World) -> None:
-    page = opened.page
+def test_images_load_and_say_what_they_are(open_page: OpenPage, world: World) -> None:
+    page = open_page.page
     page.locator("#grid").scroll_into_view_if_needed()
     decoded = page.locator(".card img").first.evaluate(
         "async image => { await image.decode(); return image.naturalWidth; }"
     )
     assert decoded == 96
     alt = page.get_attribute(".card img", "alt")
-    assert alt == f"{world.opened.items[0].id}: condition, prediction, reference"
+    assert alt == f"{world.eval_set.items[0].id}: condition, prediction, reference"
     assert page.eval_on_selector_all("img", "all => all.every(one => one.alt && one.loading === 'lazy')")
-    assert any("sheets/00000.png" in address for address in opened.requests)
+    assert any("sheets/00000.png" in address for address in open_page.requests)
 
 
-def test_sorting_by_any_number_and_turning_it_round(opened: OpenPage) -> None:
-    page = opened.page
+def test_sorting_by_any_number_and_turning_it_round(open_page: OpenPage) -> None:
+    page = open_page.page
     in_set_order = list(range(48))
     assert cards(page) == in_set_order
     rising = sorted(range(COUNT), key=lambda item: distances(COUNT)[item])
@@ -118,25 +118,25 @@ def test_sorting_by_any_number_and_turning_it_round(opened: OpenPage) -> None:
     assert cards(page) == in_set_order
 
 
-def test_filters_by_class_flips_and_name(opened: OpenPage, world: World) -> None:
-    page = opened.page
+def test_filters_by_class_flips_and_name(open_page: OpenPage, world: World) -> None:
+    page = open_page.page
     page.select_option("#choose-class", label=WNIDS[1])
-    of_class = [item.index for item in world.opened.items if item.label == 1]
+    of_class = [item.index for item in world.eval_set.items if item.label == 1]
     assert cards(page) == of_class[:48]
     assert "30 of 60 items" in page.inner_text("#shown")
     page.select_option("#choose-class", "")
     page.click("[data-view=flips]")
     assert sorted(cards(page)) == [item for item in wrong(COUNT) if item % 6 != 1]
     page.click("[data-view=all]")
-    page.fill("#find", world.opened.items[7].id)
+    page.fill("#find", world.eval_set.items[7].id)
     assert cards(page) == [7]
     page.fill("#find", "no such item")
     assert cards(page) == []
     assert "No item fits" in page.inner_text("#shown")
 
 
-def test_the_slider_moves_and_reveals(opened: OpenPage) -> None:
-    page = opened.page
+def test_the_slider_moves_and_reveals(open_page: OpenPage) -> None:
+    page = open_page.page
     open_first(page)
     assert split_of(page) == pytest.approx(0.5)
     box = page.locator("#stage").bounding_box()
@@ -158,8 +158,8 @@ def test_the_slider_moves_and_reveals(opened: OpenPage) -> None:
     assert only_left != only_right
 
 
-def test_the_slider_by_keyboard(opened: OpenPage) -> None:
-    page = opened.page
+def test_the_slider_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page.page
     open_first(page)
     page.keyboard.press("Shift+ArrowRight")
     assert split_of(page) == pytest.approx(0.55)
@@ -172,8 +172,8 @@ def test_the_slider_by_keyboard(opened: OpenPage) -> None:
     assert page.inner_text("#item-place") == "1 of 60"
 
 
-def test_blink_by_keyboard(opened: OpenPage) -> None:
-    page = opened.page
+def test_blink_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page.page
     open_first(page)
     page.keyboard.press("b")
     assert page.get_attribute("#blink", "aria-pressed") == "true"
@@ -184,8 +184,8 @@ def test_blink_by_keyboard(opened: OpenPage) -> None:
     assert split_of(page) == pytest.approx(0.5)
 
 
-def test_without_motion_every_press_shows_the_other_image_once(opened: OpenPage) -> None:
-    page = opened.page
+def test_without_motion_every_press_shows_the_other_image_once(open_page: OpenPage) -> None:
+    page = open_page.page
     page.emulate_media(reduced_motion="reduce")
     open_first(page)
     page.keyboard.press("b")
@@ -196,8 +196,8 @@ def test_without_motion_every_press_shows_the_other_image_once(opened: OpenPage)
     assert split_of(page) == pytest.approx(0.5)
 
 
-def test_zoom_by_keyboard_and_panning(opened: OpenPage) -> None:
-    page = opened.page
+def test_zoom_by_keyboard_and_panning(open_page: OpenPage) -> None:
+    page = open_page.page
     open_first(page)
     transform = "one => getComputedStyle(one).transform"
     assert page.eval_on_selector("#left-layer .crop", transform) == "matrix(1, 0, 0, 1, 0, 0)"
@@ -219,25 +219,25 @@ def test_zoom_by_keyboard_and_panning(opened: OpenPage) -> None:
     assert page.eval_on_selector("#left-layer .crop", transform) == "matrix(1, 0, 0, 1, 0, 0)"
 
 
-def test_arrows_go_between_items_and_escape_closes(opened: OpenPage, world: World) -> None:
-    page = opened.page
+def test_arrows_go_between_items_and_escape_closes(open_page: OpenPage, world: World) -> None:
+    page = open_page.page
     page.focus(".card")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    assert page.inner_text("#item-title") == world.opened.items[1].id
+    assert page.inner_text("#item-title") == world.eval_set.items[1].id
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert page.inner_text("#item-title") == world.opened.items[3].id
+    assert page.inner_text("#item-title") == world.eval_set.items[3].id
     page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#item-title") == world.opened.items[2].id
+    assert page.inner_text("#item-title") == world.eval_set.items[2].id
     assert "#item=2" in page.url
     page.keyboard.press("Escape")
     assert page.eval_on_selector("#item", "dialog => dialog.open") is False
     assert page.evaluate("document.activeElement.dataset.index") == "2"
 
 
-def test_an_item_says_its_numbers_and_classes(opened: OpenPage, world: World) -> None:
-    page = opened.page
+def test_an_item_says_its_numbers_and_classes(open_page: OpenPage, world: World) -> None:
+    page = open_page.page
     page.click("[data-view=flips]")
     open_first(page)
     text = page.inner_text("#numbers")
@@ -247,8 +247,8 @@ def test_an_item_says_its_numbers_and_classes(opened: OpenPage, world: World) ->
     assert f"{distances(COUNT)[place]:.3f}"[:4] in text
 
 
-def test_any_two_images_can_be_compared(opened: OpenPage) -> None:
-    page = opened.page
+def test_any_two_images_can_be_compared(open_page: OpenPage) -> None:
+    page = open_page.page
     open_first(page)
     assert (shown_pixels(page, "left"), shown_pixels(page, "right")) == (
         "00000.png -100% 0%",
@@ -258,16 +258,16 @@ def test_any_two_images_can_be_compared(opened: OpenPage) -> None:
     assert shown_pixels(page, "left") == "00000.png 0% 0%"
 
 
-def test_focus_is_seen(opened: OpenPage) -> None:
-    page = opened.page
+def test_focus_is_seen(open_page: OpenPage) -> None:
+    page = open_page.page
     page.focus("#find")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "card"
     assert page.eval_on_selector(".card", "card => getComputedStyle(card).outlineStyle") == "solid"
 
 
-def test_tables_of_groups_are_sorted(opened: OpenPage) -> None:
-    page = opened.page
+def test_tables_of_groups_are_sorted(open_page: OpenPage) -> None:
+    page = open_page.page
     names = "all => all.map(row => row.cells[0].textContent)"
     assert page.eval_on_selector_all("#groups table >> nth=0 >> tbody tr", names) == list(WNIDS)
     page.click("#groups table >> nth=0 >> th button >> nth=0")
@@ -275,37 +275,37 @@ def test_tables_of_groups_are_sorted(opened: OpenPage) -> None:
 
 
 def test_narrow_and_dark(folder: Path, page_of: PageOf) -> None:
-    opened = page_of(folder / "index.html", dark=True, width=360, height=700)
-    page = opened.page
+    open_page = page_of(folder / "index.html", dark=True, width=360, height=700)
+    page = open_page.page
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     open_first(page)
     assert page.eval_on_selector("#item", "dialog => dialog.scrollWidth <= dialog.clientWidth")
     assert page.eval_on_selector("#item", "dialog => getComputedStyle(dialog).backgroundColor") == "rgb(22, 24, 28)"
-    assert opened.errors == []
+    assert open_page.errors == []
 
 
 def test_a_link_opens_an_item(folder: Path, page_of: PageOf, world: World) -> None:
-    opened = page_of(folder / "index.html")
-    opened.page.goto((folder / "index.html").as_uri() + "#item=55")
-    opened.page.reload()
-    assert opened.page.inner_text("#item-title") == world.opened.items[55].id
-    assert opened.errors == []
+    open_page = page_of(folder / "index.html")
+    open_page.page.goto((folder / "index.html").as_uri() + "#item=55")
+    open_page.page.reload()
+    assert open_page.page.inner_text("#item-title") == world.eval_set.items[55].id
+    assert open_page.errors == []
 
 
 def test_several_samples_and_their_histogram(tmp_path: Path, page_of: PageOf, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world(tmp_path, count=4, samples=3)
     monkeypatch.setenv(HOME_VARIABLE, str(world.home))
     made = make_report(world.result, world.preds, None, samples_shown=2, jobs=1, progress=Silent())
-    opened = page_of(made.page)
-    open_first(opened.page)
-    assert opened.page.eval_on_selector_all("#left option", "all => all.map(one => one.textContent)") == [
+    open_page = page_of(made.page)
+    open_first(open_page.page)
+    assert open_page.page.eval_on_selector_all("#left option", "all => all.map(one => one.textContent)") == [
         "Condition",
         "Sample 0",
         "Sample 1",
         "Reference",
     ]
-    assert opened.page.locator(".histogram .count").count() == 2
-    assert opened.errors == []
+    assert open_page.page.locator(".histogram .count").count() == 2
+    assert open_page.errors == []
 
 
 def test_full_images_are_shown_where_there_are_some(
@@ -318,21 +318,21 @@ def test_full_images_are_shown_where_there_are_some(
     text = made.page.read_text()
     assert '"full":[0,1,2]' in text
     made.page.write_text(text.replace('"full":[0,1,2]', '"full":[0,2]'))
-    opened = page_of(made.page)
-    open_first(opened.page)
-    assert shown_pixels(opened.page, "left") == "000000.png -100% 0%"
-    assert "exact images" in opened.page.inner_text("#item-note")
-    opened.page.keyboard.press("ArrowRight")
-    assert shown_pixels(opened.page, "left") == "00000.webp -100% -100%"
-    assert "lossy thumbnails" in opened.page.inner_text("#item-note")
-    assert opened.errors == []
+    open_page = page_of(made.page)
+    open_first(open_page.page)
+    assert shown_pixels(open_page.page, "left") == "000000.png -100% 0%"
+    assert "exact images" in open_page.page.inner_text("#item-note")
+    open_page.page.keyboard.press("ArrowRight")
+    assert shown_pixels(open_page.page, "left") == "00000.webp -100% -100%"
+    assert "lossy thumbnails" in open_page.page.inner_text("#item-note")
+    assert open_page.errors == []
 
 
 def test_ten_thousand_items(tmp_path: Path, page_of: PageOf) -> None:
     count, tile = 10_000, 8
     write_synthetic(tmp_path, count, tile)
-    opened = page_of(tmp_path / "index.html", width=1280)
-    page = opened.page
+    open_page = page_of(tmp_path / "index.html", width=1280)
+    page = open_page.page
     assert "10,000 items" in page.inner_text("#shown")
     assert len(cards(page)) == 48
     page.click("[data-view=worst]")
@@ -343,10 +343,10 @@ def test_ten_thousand_items(tmp_path: Path, page_of: PageOf) -> None:
     page.select_option("#choose-class", "3")
     assert all(index % 10 == 3 for index in cards(page))
     # Only what is near the window is read: never all sheets.
-    sheets = {address for address in opened.requests if "sheets/" in address}
+    sheets = {address for address in open_page.requests if "sheets/" in address}
     assert 0 < len(sheets) < 53
-    assert opened.errors == []
-    assert opened.requests_outside(tmp_path) == []
+    assert open_page.errors == []
+    assert open_page.requests_outside(tmp_path) == []
 
 
 def write_synthetic(folder: Path, count: int, tile: int, *, more_columns: int = 0) -> None:
@@ -371,10 +371,10 @@ def write_synthetic(folder: Path, count: int, tile: int, *, more_columns: int = 
     record = replace(record, scored=replace(record.scored, count=count), histogram=None)
     ids = tuple(f"item-{number:05d}" for number in range(count))
     items = Items(ids, ("0" * 64,) * count, {"pd-scenes32": distance})
-    opened = cast(FrozenSet, None)
+    eval_set = cast(EvalSet, None)
     predictions = Predictions(folder, {})
     of = RecordFile(folder / "result.json", record, "0" * 64)
-    material = Material(of, items, opened, TASKS["uncrop"], predictions, (), ())
+    material = Material(of, items, eval_set, TASKS["uncrop"], predictions, (), ())
     text = report_page(material, Facts(columns, none, views, ()), layout, ())
     (folder / "index.html").write_text(text)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet, open_set
 from palette_bench.common.canonical import file_digest
-from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.score.backbones import weights
 from palette_bench.score.recipes import for_protocol
 from tests.conftest import RunCommand, make_photos
@@ -27,7 +27,7 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def photos(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: RunCommand) -> FrozenSet:
+def photos(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: RunCommand) -> EvalSet:
     """A prepared set of twelve 64-pixel images named by wnid."""
     home = tmp_path / "home"
     home.mkdir()
@@ -41,12 +41,12 @@ def photos(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r
     return open_set("photos")
 
 
-def write_references(opened: FrozenSet, folder: Path) -> Path:
+def write_references(eval_set: EvalSet, folder: Path) -> Path:
     """The references as predictions."""
-    for item in opened.items:
+    for item in eval_set.items:
         path = folder / f"{item.id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(opened.reference(item)).save(path)
+        Image.fromarray(eval_set.reference(item)).save(path)
     return folder
 
 
@@ -69,7 +69,7 @@ ONE_TASK_A_KIND = ("colorize", "inpaint-freeform-20-30", "uncrop-all", "jpeg-qf5
 
 
 def test_the_references_are_perfect_predictions_of_every_kind_of_task(
-    photos: FrozenSet, tmp_path: Path, run: RunCommand
+    photos: EvalSet, tmp_path: Path, run: RunCommand
 ) -> None:
     preds = write_references(photos, tmp_path / "preds")
     for task in ONE_TASK_A_KIND:
@@ -82,7 +82,7 @@ def test_the_references_are_perfect_predictions_of_every_kind_of_task(
         assert record["warnings"] == []
 
 
-def test_a_worse_prediction_scores_worse(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_a_worse_prediction_scores_worse(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     good = values(score(run, "uncrop", write_references(photos, tmp_path / "good"), "--reference", "eval-set"))
     rng = np.random.default_rng(0)
     for item in photos.items:
@@ -103,7 +103,7 @@ def test_a_worse_prediction_scores_worse(photos: FrozenSet, tmp_path: Path, run:
     assert any("known region was changed" in text for text in warnings)
 
 
-def test_only_the_hole_counts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_only_the_hole_counts(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     """Noise in the known half is composited away; the same noise in the hole is not."""
     clean = values(score(run, "uncrop", write_references(photos, tmp_path / "clean"), "--reference", "eval-set"))
     results = {}
@@ -120,7 +120,7 @@ def test_only_the_hole_counts(photos: FrozenSet, tmp_path: Path, run: RunCommand
 
 
 def test_fid_without_its_reference_is_refused_and_then_computed(
-    photos: FrozenSet, tmp_path: Path, run: RunCommand
+    photos: EvalSet, tmp_path: Path, run: RunCommand
 ) -> None:
     preds = write_references(photos, tmp_path / "preds")
     record = score(run, "colorize", preds)
@@ -139,7 +139,7 @@ def test_fid_without_its_reference_is_refused_and_then_computed(
     assert again["result_id"] != record["result_id"]
 
 
-def test_items_and_layouts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_items_and_layouts(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     first = score(run, "jpeg-qf5", preds, "--reference", "eval-set", "--out", tmp_path / "record")
     with (tmp_path / "record" / "items.csv").open() as stream:
@@ -167,7 +167,7 @@ def test_items_and_layouts(photos: FrozenSet, tmp_path: Path, run: RunCommand) -
         assert values(again) == values(first)
 
 
-def test_lossy_predictions_are_accepted_and_marked(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_lossy_predictions_are_accepted_and_marked(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     for item in photos.items:
         path = tmp_path / "lossy" / f"{item.id}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def test_lossy_predictions_are_accepted_and_marked(photos: FrozenSet, tmp_path: 
     assert any("12 predictions are lossy" in text for text in record["warnings"])
 
 
-def test_the_table_names_what_is_not_comparable(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_the_table_names_what_is_not_comparable(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     code, out, _ = run("score", "--task", "uncrop", "--preds", preds, "--jobs", 1, "--allow-other-weights")
     assert code == 0
@@ -197,7 +197,7 @@ def groups(record: dict[str, object]) -> dict[str, dict[str, object]]:
     return {f"{group['grouping']} {group['name']}": group for group in found}
 
 
-def test_numbers_of_classes_categories_and_hole_sizes(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_numbers_of_classes_categories_and_hole_sizes(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     rng = np.random.default_rng(0)
     for item in photos.items:
         path = tmp_path / "preds" / f"{item.id}.png"
@@ -235,7 +235,7 @@ def test_numbers_of_classes_categories_and_hole_sizes(photos: FrozenSet, tmp_pat
     assert " ± " in out
 
 
-def test_every_recipe_on_request(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_every_recipe_on_request(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     """With two samples an item; what cannot be computed says why, and nothing is left out in silence."""
     torch.save(alexnet_state(), weights.ALEXNET.path)
     random_weights.make_efficientnet_b0(weights.EFFICIENTNET_B0.path)
@@ -275,7 +275,7 @@ def test_every_recipe_on_request(photos: FrozenSet, tmp_path: Path, run: RunComm
     assert again["result_id"] == record["result_id"]
 
 
-def test_a_recipe_that_the_reference_leaves_out_says_so(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_a_recipe_that_the_reference_leaves_out_says_so(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     record = score(run, "colorize", preds, "--reference", "eval-set", "--also", "fid-inception2015-tf1")
     refused = record["refused"]
@@ -285,7 +285,7 @@ def test_a_recipe_that_the_reference_leaves_out_says_so(photos: FrozenSet, tmp_p
 
 
 def test_what_cannot_be_grouped_is_refused_before_anything_is_computed(
-    photos: FrozenSet, tmp_path: Path, run: RunCommand
+    photos: EvalSet, tmp_path: Path, run: RunCommand
 ) -> None:
     preds = write_references(photos, tmp_path / "preds")
     common = ("score", "--task", "colorize", "--preds", preds, "--allow-other-weights")
@@ -299,7 +299,7 @@ def test_what_cannot_be_grouped_is_refused_before_anything_is_computed(
     assert not (photos.folder.parents[1] / "features").exists()
 
 
-def test_an_unknown_or_foreign_recipe_is_refused(photos: FrozenSet, tmp_path: Path, run: RunCommand) -> None:
+def test_an_unknown_or_foreign_recipe_is_refused(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:
     preds = write_references(photos, tmp_path / "preds")
     for name in ("fid", "fid-scenes32"):
         code, _, err = run("score", "--task", "colorize", "--preds", preds, "--allow-other-weights", "--also", name)

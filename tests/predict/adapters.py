@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
-from palette_bench.prepare.images import ImageU8
 
 
 class Painter:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from palette_bench.images.condition import hole_of, make_condition
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.adapters.base import Adapter, ModelInput, Setting
-from palette_bench.prepare.degrade.condition import hole_of, make_condition
-from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.prepare.sources import scenes32
 from palette_bench.protocol.tasks import TASKS
 from tests.conftest import picture

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.artifacts.evalset import EvalSet
 from tests.predict import small_set
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> FrozenSet:
+def small(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     """A prepared set of twelve items."""
     return small_set.prepare(tmp_path_factory.mktemp("small"))
 

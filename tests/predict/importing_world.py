@@ -8,30 +8,30 @@ import numpy as np
 import torch
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.progress import Silent
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.importing.bring import Imported, Options, import_outputs
 from palette_bench.predict.importing.conventions import convention
 from palette_bench.prepare.build import build
 from palette_bench.prepare.export import export
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.prepare.plan import Choices, make_plan
 
 SIZE = 32
 FILLED = (30, 120, 210)
 
 
-def prepare(source: Path, name: str) -> FrozenSet:
+def prepare(source: Path, name: str) -> EvalSet:
     """A folder set of small images."""
     plan = make_plan("folder", Choices(source=source, name=name, size=SIZE), progress=Silent())
-    return FrozenSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
+    return EvalSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
 
 
-def exported(opened: FrozenSet, task: str, out: Path, layout: str, source: Path | None = None) -> Path:
+def exported(eval_set: EvalSet, task: str, out: Path, layout: str, source: Path | None = None) -> Path:
     """A task's conditions in a model's layout."""
     export(
-        opened,
-        opened.task(task),
+        eval_set,
+        eval_set.task(task),
         out,
         holes=None,
         references=False,
@@ -44,11 +44,11 @@ def exported(opened: FrozenSet, task: str, out: Path, layout: str, source: Path 
 
 
 def imported(
-    opened: FrozenSet, where: Path, name: str, task: str, out: Path, options: Options | None = None
+    eval_set: EvalSet, where: Path, name: str, task: str, out: Path, options: Options | None = None
 ) -> Imported:
     """Outputs as predictions."""
     return import_outputs(
-        where, convention(name), opened, opened.task(task), out, options or Options(), jobs=1, progress=Silent()
+        where, convention(name), eval_set, eval_set.task(task), out, options or Options(), jobs=1, progress=Silent()
     )
 
 

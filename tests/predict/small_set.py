@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
 from tests.adversarial import files
 
@@ -15,13 +15,13 @@ COUNT = 12
 NAME = "tiny"
 
 
-def prepare(folder: Path) -> FrozenSet:
+def prepare(folder: Path) -> EvalSet:
     """Twelve pictures, 32 pixels wide, below the home ``folder / "home"``."""
     source = files.images(folder / "source", COUNT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(folder / "home"))
         plan = make_plan("folder", Choices(source=source, name=NAME, size=32), progress=Silent())
-        return FrozenSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
+        return EvalSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
 
 
 def write_card(folder: Path, adapter: str, *, stochastic: bool = True, more: str = "") -> Path:

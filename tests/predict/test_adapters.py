@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError
 from palette_bench.common.progress import Silent
 from palette_bench.predict.adapters.hosting import Host, answers
 from palette_bench.predict.adapters.runners import Place, Wanted, build_runner
 from palette_bench.predict.card import Card, find_card, load_card
 from palette_bench.predict.run import Options, Predicted, given_of, predict
-from palette_bench.predict.seeds import seed_of
-from palette_bench.prepare.frozen import FrozenSet
 from tests.predict.small_set import content, write_card
 from tests.processes import alive
 
@@ -56,7 +56,7 @@ done
 """
 
 
-def place(small: FrozenSet, folder: Path, task: str = "uncrop", *, samples: int = 1, seconds: float = 20) -> Place:
+def place(small: EvalSet, folder: Path, task: str = "uncrop", *, samples: int = 1, seconds: float = 20) -> Place:
     return Place(
         set_id=small.set_id,
         task=small.task(task),
@@ -70,13 +70,13 @@ def place(small: FrozenSet, folder: Path, task: str = "uncrop", *, samples: int 
     )
 
 
-def wanted(small: FrozenSet, count: int = 3, task: str = "uncrop") -> list[Wanted]:
+def wanted(small: EvalSet, count: int = 3, task: str = "uncrop") -> list[Wanted]:
     conditions = small.conditions(small.task(task))
     items = small.items[:count]
     return [Wanted(given_of(item.id, conditions.of(item), seed_of(0, item.id, 0)), 0) for item in items]
 
 
-def run(small: FrozenSet, card: Card, out: Path, options: Options | None = None, task: str = "uncrop") -> Predicted:
+def run(small: EvalSet, card: Card, out: Path, options: Options | None = None, task: str = "uncrop") -> Predicted:
     return predict(small, task, card, out, options or Options(batch=4), progress=Silent())
 
 
@@ -103,7 +103,7 @@ def program(folder: Path, text: str, *, seconds: float = 20, name: str = "run.py
         ("Nothing", "found:    NoneType"),
     ],
 )
-def test_a_class_that_misbehaves(small: FrozenSet, here: Path, name: str, says: str) -> None:
+def test_a_class_that_misbehaves(small: EvalSet, here: Path, name: str, says: str) -> None:
     runner = build_runner(find_card(f"tests.predict.adapters:{name}"), place(small, here))
     with pytest.raises(InputError) as raised:
         runner.run(wanted(small))
@@ -124,16 +124,14 @@ def test_a_class_that_misbehaves(small: FrozenSet, here: Path, name: str, says: 
         ("tests.predict.nowhere:Model", UsageError, "tests.predict.nowhere"),
     ],
 )
-def test_a_class_that_is_none(
-    small: FrozenSet, here: Path, name: str, kind: type[PaletteBenchError], says: str
-) -> None:
+def test_a_class_that_is_none(small: EvalSet, here: Path, name: str, kind: type[PaletteBenchError], says: str) -> None:
     with pytest.raises(kind) as raised:
         build_runner(find_card(name), place(small, here))
     assert says in str(raised.value)
 
 
 def test_a_class_beside_its_card_is_found_and_a_missing_library_is_named(
-    small: FrozenSet, here: Path, monkeypatch: pytest.MonkeyPatch
+    small: EvalSet, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     card = write_card(here / "mine", 'kind = "python"\nentry = "beside_a_card:Model"')
@@ -148,7 +146,7 @@ def test_a_class_beside_its_card_is_found_and_a_missing_library_is_named(
     assert "pip install 'palette-bench[colour]'" in str(raised.value)
 
 
-def test_a_generator_is_a_sequence_of_images(small: FrozenSet, here: Path) -> None:
+def test_a_generator_is_a_sequence_of_images(small: EvalSet, here: Path) -> None:
     images = build_runner(find_card("tests.predict.adapters:Generating"), place(small, here)).run(wanted(small))
     expected = build_runner(find_card("tests.predict.adapters:Painter"), place(small, here)).run(wanted(small))
     assert all((one == other).all() for one, other in zip(images, expected, strict=True))
@@ -162,7 +160,7 @@ def test_a_generator_is_a_sequence_of_images(small: FrozenSet, here: Path) -> No
         ("Hanging", ("hangs: it was stopped", "longer --timeout")),
     ],
 )
-def test_a_class_that_hangs_or_dies(small: FrozenSet, here: Path, name: str, says: Sequence[str]) -> None:
+def test_a_class_that_hangs_or_dies(small: EvalSet, here: Path, name: str, says: Sequence[str]) -> None:
     before = time.monotonic()
     with pytest.raises(InputError) as raised:
         run(small, find_card(f"tests.predict.adapters:{name}"), here / "preds", Options(batch=4, seconds=0.5))
@@ -171,7 +169,7 @@ def test_a_class_that_hangs_or_dies(small: FrozenSet, here: Path, name: str, say
     assert time.monotonic() - before < 60
 
 
-def test_a_program_paints_what_a_class_paints(small: FrozenSet, here: Path) -> None:
+def test_a_program_paints_what_a_class_paints(small: EvalSet, here: Path) -> None:
     card = program(here / "mine", GOOD_PROGRAM)
     one = run(small, card, here / "one", Options(batch=4, jobs=2))
     other = run(small, find_card("tests.predict.adapters:Painter"), here / "other")
@@ -181,14 +179,14 @@ def test_a_program_paints_what_a_class_paints(small: FrozenSet, here: Path) -> N
     assert not list((here / "mine").glob("*.png"))
 
 
-def test_a_program_may_be_a_shell_script(small: FrozenSet, here: Path) -> None:
+def test_a_program_may_be_a_shell_script(small: EvalSet, here: Path) -> None:
     run(small, program(here / "mine", SHELL_PROGRAM, name="run.sh"), here / "preds", task="colorize")
     conditions = small.conditions(small.task("colorize"))
     for item in small.items:
         assert (np.asarray(Image.open(here / "preds" / f"{item.id}.png")) == conditions.of(item).image).all()
 
 
-def test_a_program_sees_conditions_and_nothing_else(small: FrozenSet, here: Path) -> None:
+def test_a_program_sees_conditions_and_nothing_else(small: EvalSet, here: Path) -> None:
     spy = GOOD_PROGRAM.replace(
         "    batch = json.loads(line)\n",
         "    batch = json.loads(line)\n    import pathlib, shutil\n"
@@ -232,7 +230,7 @@ LATE = "import json, sys\nfor line in sys.stdin:\n    batch = json.loads(line)\n
         ),
     ],
 )
-def test_a_program_that_misbehaves(small: FrozenSet, here: Path, text: str, says: Sequence[str]) -> None:
+def test_a_program_that_misbehaves(small: EvalSet, here: Path, text: str, says: Sequence[str]) -> None:
     seconds = 0.5 if "sleep" in text else 20
     runner = build_runner(program(here / "mine", text), place(small, here, seconds=seconds))
     with pytest.raises(InputError) as raised:
@@ -243,13 +241,13 @@ def test_a_program_that_misbehaves(small: FrozenSet, here: Path, text: str, says
     assert not list(here.rglob("*-output.png"))
 
 
-def test_a_program_that_cannot_be_started(small: FrozenSet, here: Path) -> None:
+def test_a_program_that_cannot_be_started(small: EvalSet, here: Path) -> None:
     card = write_card(here / "mine", 'kind = "subprocess"\ncommand = ["./no-such-program"]')
     with pytest.raises(InputError, match="cannot be started"):
         build_runner(load_card(card), place(small, here)).run(wanted(small))
 
 
-def test_a_program_that_hangs_is_killed_with_its_children(small: FrozenSet, here: Path) -> None:
+def test_a_program_that_hangs_is_killed_with_its_children(small: EvalSet, here: Path) -> None:
     text = "sleep 600 & echo $! > child; wait\n"
     runner = build_runner(program(here / "mine", text, name="run.sh"), place(small, here, seconds=0.5))
     with pytest.raises(InputError, match="hangs"):
@@ -261,7 +259,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(small: FrozenSet, here
     assert not alive(child)
 
 
-def test_a_folder_of_finished_outputs_is_checked_and_taken_over(small: FrozenSet, here: Path) -> None:
+def test_a_folder_of_finished_outputs_is_checked_and_taken_over(small: EvalSet, here: Path) -> None:
     run(small, find_card("tests.predict.adapters:Painter"), here / "made")
     card = load_card(write_card(here / "mine", 'kind = "directory"\nfolder = "outputs/{set}/{task}"'))
     with pytest.raises(InputError, match="are not here") as raised:
@@ -305,15 +303,15 @@ def test_hosts_share_the_work_and_end_with_it(here: Path) -> None:
         dict(answers([start], [1, -1, 3], about=str, seconds=None))
 
 
-def test_a_program_dies_with_the_process_that_started_it(small: FrozenSet, here: Path) -> None:
+def test_a_program_dies_with_the_process_that_started_it(small: EvalSet, here: Path) -> None:
     """SIGKILL to the whole run leaves no program behind, though it never reads its stdin again."""
     card = program(here / "mine", "echo $$ > pid; exec sleep 600\n", name="run.sh")
     script = (
         "import sys; from pathlib import Path; from palette_bench.common.progress import Silent\n"
         "from palette_bench.predict.card import find_card; from palette_bench.predict.run import Options, predict\n"
-        "from palette_bench.prepare.frozen import FrozenSet\n"
+        "from palette_bench.artifacts.evalset import EvalSet\n"
         "if __name__ == '__main__':\n"
-        f"    predict(FrozenSet(Path({str(small.folder)!r})), 'uncrop', find_card({str(card.folder)!r}),\n"
+        f"    predict(EvalSet(Path({str(small.folder)!r})), 'uncrop', find_card({str(card.folder)!r}),\n"
         f"            Path({str(here / 'preds')!r}), Options(), progress=Silent())\n"
     )
     (here / "script.py").write_text(script)

@@ -11,13 +11,13 @@ from skimage.color import rgb2lab
 
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.condition import luma
+from palette_bench.images.types import GreyU8, ImageU8
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.card import find_card
 from palette_bench.predict.models import classical_colour as methods
 from palette_bench.predict.models import classical_colour_fit as fitting
 from palette_bench.predict.models.classical_colour_fit import Method, fit, training_images
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.images import GreyU8, ImageU8
 from palette_bench.prepare.sources import scenes32
 from tests.conftest import make_photos, picture
 from tests.predict.classical_inputs import SIZES, check_laws, given, psnr, reference, setting

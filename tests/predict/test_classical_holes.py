@@ -11,9 +11,9 @@ from patchmatch import patch_match
 from skimage.restoration import inpaint_biharmonic
 
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.models import classical_holes as holes
-from palette_bench.prepare.images import HoleMask, ImageU8
 from tests.predict.classical_inputs import INPAINTING, SIZES, UNCROPPING, blot, check_laws, given, reference, setting
 
 FILLING = (

@@ -9,11 +9,11 @@ from PIL import Image
 from skimage.restoration import denoise_tv_chambolle
 
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.condition import decode_jpeg, encode_jpeg
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.models import classical_jpeg as methods
 from palette_bench.predict.models.classical import Input
-from palette_bench.prepare.degrade import jpeg
-from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import TASKS
 from tests.predict.classical_inputs import SIZES, check_laws, given, psnr, reference, setting
 
@@ -39,8 +39,8 @@ def natural(size: int = 128) -> ImageU8:
 
 
 def decompressing(image: ImageU8, quality: int) -> ModelInput:
-    data = jpeg.encode(image, quality)
-    return ModelInput("item", jpeg.decode(data), None, data, 5)
+    data = encode_jpeg(image, quality)
+    return ModelInput("item", decode_jpeg(data), None, data, 5)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -65,7 +65,7 @@ def test_shifted_compression_needs_the_tables_of_its_file() -> None:
     right = methods.ShiftedJpeg(setting("jpeg-qf5", 128)).predict([one])[0]
     np.testing.assert_array_equal(right, methods.shifted_mean(one.image, tables, subsampling))
     for quality in (20, 95):
-        wrong_tables, _ = methods.coding(jpeg.encode(image, quality))
+        wrong_tables, _ = methods.coding(encode_jpeg(image, quality))
         wrong = methods.shifted_mean(one.image, wrong_tables, subsampling)
         assert psnr(wrong, image) < psnr(right, image) - 0.1
     # The task's name says nothing: under any of them the file's own tables are taken.
@@ -76,10 +76,10 @@ def test_shifted_compression_needs_the_tables_of_its_file() -> None:
 @pytest.mark.parametrize("quality", [5, 10, 20])
 def test_the_tables_and_the_subsampling_are_those_of_the_file(quality: int) -> None:
     image = natural(64)
-    tables, subsampling = methods.coding(jpeg.encode(image, quality))
+    tables, subsampling = methods.coding(encode_jpeg(image, quality))
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", qtables=tables, subsampling=subsampling)
-    assert buffer.getvalue() == jpeg.encode(image, quality)
+    assert buffer.getvalue() == encode_jpeg(image, quality)
     Image.fromarray(image).save(full := io.BytesIO(), "JPEG", quality=quality, subsampling="4:4:4")
     assert methods.coding(full.getvalue()) == (tables, 0)
     assert subsampling == 2
@@ -92,10 +92,10 @@ def test_shifted_compression_by_hand() -> None:
     for down in (0, 5, 10, 15):
         for right in (0, 5, 10, 15):
             padded = cv2.copyMakeBorder(one.image, down, 0, right, 0, cv2.BORDER_REPLICATE)
-            total += jpeg.decode(jpeg.encode(padded, 10))[down:, right:]
+            total += decode_jpeg(encode_jpeg(padded, 10))[down:, right:]
     output = methods.ShiftedJpeg(setting("jpeg-qf10", 64)).predict([one])[0]
     np.testing.assert_array_equal(output, np.floor(total / 16 + 0.5))
-    assert (output != jpeg.decode(jpeg.encode(one.image, 10))).any()
+    assert (output != decode_jpeg(encode_jpeg(one.image, 10))).any()
 
 
 def test_filters_called_by_hand() -> None:

@@ -15,7 +15,13 @@ from torch.nn import functional
 
 from palette_bench.common.errors import InputError
 from palette_bench.predict.models.converters import Origin, convert, convert_file, names_of, read_tensors
-from palette_bench.predict.models.unet import GammaEmbedding, Network, NetworkConfig, count_parameters, preset
+from palette_bench.predict.models.unet import (
+    GammaEmbedding,
+    Network,
+    NetworkConfig,
+    count_parameters,
+    preset,
+)
 from tests.conftest import RunCommand
 
 Shapes = dict[str, tuple[int, ...]]

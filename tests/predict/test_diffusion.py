@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from palette_bench.common.errors import UsageError
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.diffusion import (
     DiffusionConfig,
     GammaDistribution,
@@ -35,7 +36,6 @@ from palette_bench.predict.models.schedules import (
 )
 from palette_bench.predict.training.degradations import Family
 from palette_bench.predict.training.examples import ExampleStream
-from palette_bench.prepare.images import ImageU8
 
 # Schedules.
 

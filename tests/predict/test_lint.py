@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from palette_bench.common.canonical import pixel_digest
-from palette_bench.predict.importing.lint import Finding, Severity, Verdict, compare_known, is_deterministic, judge
-from palette_bench.prepare.degrade.holes import punch
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.holes import punch
+from palette_bench.images.types import HoleMask, ImageU8
+from palette_bench.predict.importing.lint import (
+    Finding,
+    Severity,
+    Verdict,
+    compare_known,
+    is_deterministic,
+    judge,
+)
 from tests.conftest import picture
 
 SIZE = 48

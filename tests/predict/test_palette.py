@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from palette_bench.artifacts.seeds import generator_of
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models import unet
 from palette_bench.predict.models.diffusion import KnownRegion
@@ -29,8 +31,6 @@ from palette_bench.predict.models.palette import (
 from palette_bench.predict.models.samplers import SamplerConfig
 from palette_bench.predict.models.schedules import SMALLEST_TRAINED
 from palette_bench.predict.models.unet import Mixing, Network, NetworkConfig
-from palette_bench.predict.seeds import generator_of
-from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.protocol.tasks import TASKS
 from tests.conftest import picture
 from tests.predict.tiny_network import network_of, tiny

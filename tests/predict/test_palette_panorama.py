@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.decode import decode
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models import unet
 from palette_bench.predict.models.classical_holes import Mirror
 from palette_bench.predict.models.palette import Palette, save_network
 from palette_bench.predict.models.panorama import Plan, Side, extend, seed_of_step
-from palette_bench.prepare.decode import decode
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
 from tests.conftest import RunCommand, picture
 from tests.predict.small_set import write_card
 from tests.predict.tiny_network import network_of, tiny
@@ -161,12 +161,12 @@ def test_a_random_palette_makes_the_same_panorama_again_and_another_for_another_
 
 
 @pytest.fixture
-def prepared(small: FrozenSet, monkeypatch: pytest.MonkeyPatch, here: Path) -> FrozenSet:
+def prepared(small: EvalSet, monkeypatch: pytest.MonkeyPatch, here: Path) -> EvalSet:
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(small.folder.parent.parent))
     return small
 
 
-def test_the_command_writes_the_panorama_and_what_it_is(prepared: FrozenSet, run: RunCommand) -> None:
+def test_the_command_writes_the_panorama_and_what_it_is(prepared: EvalSet, run: RunCommand) -> None:
     items = [prepared.items[3], prepared.items[0]]
     code, out, err = run(
         "panorama", "--model", "classical-mirror", "--item", items[0].id, "--item", items[1].id, "--out", "p.png"
@@ -187,7 +187,7 @@ def test_the_command_writes_the_panorama_and_what_it_is(prepared: FrozenSet, run
     assert described["data_digest"] == prepared.data_digest
 
 
-def test_one_side_and_another_width(prepared: FrozenSet, run: RunCommand) -> None:
+def test_one_side_and_another_width(prepared: EvalSet, run: RunCommand) -> None:
     item = prepared.items[0]
     code, out, err = run(
         *("panorama", "--model", "classical-tile", "--item", item.id, "--out", "p.png"),
@@ -211,7 +211,7 @@ def test_one_side_and_another_width(prepared: FrozenSet, run: RunCommand) -> Non
     ],
 )
 def test_what_cannot_be_is_a_usage_error_and_writes_nothing(
-    prepared: FrozenSet, run: RunCommand, here: Path, arguments: tuple[str, ...], text: str
+    prepared: EvalSet, run: RunCommand, here: Path, arguments: tuple[str, ...], text: str
 ) -> None:
     card = write_card(
         here / "right-only", 'kind = "python"\nentry = "palette_bench.predict.models.classical_holes:Mirror"'
@@ -224,7 +224,7 @@ def test_what_cannot_be_is_a_usage_error_and_writes_nothing(
     assert not [*here.glob("p.*")]
 
 
-def test_a_model_that_can_do_one_side_does_that(prepared: FrozenSet, run: RunCommand, here: Path) -> None:
+def test_a_model_that_can_do_one_side_does_that(prepared: EvalSet, run: RunCommand, here: Path) -> None:
     card = write_card(
         here / "right-only", 'kind = "python"\nentry = "palette_bench.predict.models.classical_holes:Mirror"'
     )
@@ -244,7 +244,7 @@ for line in sys.stdin:
 """
 
 
-def test_a_program_in_another_language_makes_one_too(prepared: FrozenSet, run: RunCommand, here: Path) -> None:
+def test_a_program_in_another_language_makes_one_too(prepared: EvalSet, run: RunCommand, here: Path) -> None:
     card = write_card(
         here / "program", f'kind = "subprocess"\ncommand = ["{sys.executable}", "run.py"]', more="[config]\nx = 1\n"
     )
@@ -269,7 +269,7 @@ def test_a_program_in_another_language_makes_one_too(prepared: FrozenSet, run: R
     ],
 )
 def test_a_model_that_misbehaves_leaves_no_panorama(
-    prepared: FrozenSet, run: RunCommand, here: Path, name: str, says: str
+    prepared: EvalSet, run: RunCommand, here: Path, name: str, says: str
 ) -> None:
     card = write_card(here / "bad", f'kind = "python"\nentry = "tests.predict.adapters:{name}"')
     arguments = (

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts import predictions
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.files import exclusive
 from palette_bench.common.parts import Part, parse_part
 from palette_bench.common.progress import Silent
-from palette_bench.predict import output
 from palette_bench.predict.card import Card, find_card, load_card
 from palette_bench.predict.run import STATE_LOCK, Options, Predicted, composited, predict
-from palette_bench.predict.seeds import seed_of
-from palette_bench.prepare.frozen import FrozenSet
 from tests.predict.small_set import COUNT, content, write_card
 
 PAINTER = "tests.predict.adapters:Painter"
@@ -47,10 +47,10 @@ class Listening(Silent):
 
 
 def run(
-    opened: FrozenSet, out: Path, options: Options | None = None, *, model: str | Card = PAINTER, task: str = "uncrop"
+    eval_set: EvalSet, out: Path, options: Options | None = None, *, model: str | Card = PAINTER, task: str = "uncrop"
 ) -> Predicted:
     card = model if isinstance(model, Card) else find_card(model)
-    return predict(opened, task, card, out, options or Options(batch=4), progress=Silent())
+    return predict(eval_set, task, card, out, options or Options(batch=4), progress=Silent())
 
 
 def tree(folder: Path) -> object:
@@ -67,7 +67,7 @@ def test_the_seed_of_an_output_is_pinned() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_a_folder_says_what_it_is(small: FrozenSet, here: Path) -> None:
+def test_a_folder_says_what_it_is(small: EvalSet, here: Path) -> None:
     done = run(small, here / "preds", Options(batch=5, seed=3))
     assert (done.made, done.kept, done.missing, done.finisher) == (COUNT, 0, 0, True)
     described = json.loads((here / "preds" / "predictions.json").read_text())
@@ -91,7 +91,7 @@ def test_a_folder_says_what_it_is(small: FrozenSet, here: Path) -> None:
     assert described["tree_sha256"] == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def test_batches_processes_and_parts_make_the_same_folder(small: FrozenSet, here: Path) -> None:
+def test_batches_processes_and_parts_make_the_same_folder(small: EvalSet, here: Path) -> None:
     whole = Options(samples=2, batch=5)
     run(small, here / "whole", whole)
     assert sorted(content(here / "whole"))[:3] == ["a000/0.png", "a000/1.png", "a001/0.png"]
@@ -103,7 +103,7 @@ def test_batches_processes_and_parts_make_the_same_folder(small: FrozenSet, here
     last = run(small, here / "parts", replace(whole, part=Part(1, 2)))
     assert (last.made, last.missing, last.finisher) == (14, 0, True)
     assert tree(here / "whole") == tree(here / "other") == tree(here / "workers") == tree(here / "parts")
-    assert not (here / "parts" / output.WORK_FOLDER).exists()
+    assert not (here / "parts" / predictions.WORK_FOLDER).exists()
 
     run(small, here / "seed", replace(whole, seed=1))
     assert tree(here / "seed") != tree(here / "whole"), "the twin: what is called equal is not always equal"
@@ -120,7 +120,7 @@ def test_parts_cover_every_batch_once() -> None:
             parse_part(text)
 
 
-def test_what_is_finished_is_kept_when_the_model_fails(small: FrozenSet, here: Path) -> None:
+def test_what_is_finished_is_kept_when_the_model_fails(small: EvalSet, here: Path) -> None:
     """The model raises at item a005; once repaired, the same command goes on with the very folder."""
     model = find_card("tests.predict.adapters:RaisingOn")
     with pytest.raises(InputError, match="RaisingOn failed") as raised:
@@ -140,12 +140,12 @@ def test_what_is_finished_is_kept_when_the_model_fails(small: FrozenSet, here: P
     assert tree(here / "again") == tree(here / "preds")
 
 
-def test_a_damaged_or_lost_image_is_made_again_before_the_end(small: FrozenSet, here: Path) -> None:
+def test_a_damaged_or_lost_image_is_made_again_before_the_end(small: EvalSet, here: Path) -> None:
     run(small, here / "whole")
     run(small, here / "preds", Options(batch=4, part=Part(1, 2)))
     (here / "preds" / "a000.png").write_bytes(b"half an im")
     (here / "preds" / "a009.png").unlink()
-    journal = here / "preds" / output.WORK_FOLDER / "1-of-2.jsonl"
+    journal = here / "preds" / predictions.WORK_FOLDER / "1-of-2.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
     listening = Listening()
     done = predict(
@@ -157,7 +157,7 @@ def test_a_damaged_or_lost_image_is_made_again_before_the_end(small: FrozenSet, 
     assert tree(here / "preds") == tree(here / "whole")
 
 
-def test_a_finished_folder_is_verified_and_left_alone(small: FrozenSet, here: Path) -> None:
+def test_a_finished_folder_is_verified_and_left_alone(small: EvalSet, here: Path) -> None:
     run(small, here / "preds")
     before = content(here / "preds")
     done = run(small, here / "preds")
@@ -171,7 +171,7 @@ def test_a_finished_folder_is_verified_and_left_alone(small: FrozenSet, here: Pa
         run(small, here / "preds")
 
 
-def test_another_run_is_refused_with_the_differing_fields(small: FrozenSet, here: Path) -> None:
+def test_another_run_is_refused_with_the_differing_fields(small: EvalSet, here: Path) -> None:
     one = load_card(write_card(here / "one", f'kind = "python"\nentry = "{PAINTER}"', more="[config]\nsteps = 3"))
     run(small, here / "preds", Options(seed=1, part=Part(1, 2)), model=one)
     before = content(here / "preds")
@@ -191,7 +191,7 @@ def test_another_run_is_refused_with_the_differing_fields(small: FrozenSet, here
     assert content(here / "preds") == before
 
 
-def test_foreign_files_are_refused_and_not_touched(small: FrozenSet, here: Path) -> None:
+def test_foreign_files_are_refused_and_not_touched(small: EvalSet, here: Path) -> None:
     folder = here / "preds"
     folder.mkdir()
     (folder / "a000.png").write_bytes(b"somebody's")
@@ -207,9 +207,9 @@ def test_foreign_files_are_refused_and_not_touched(small: FrozenSet, here: Path)
         run(small, folder / "notes.txt")
 
 
-def test_two_at_once_on_one_part_are_refused_and_parts_are_not(small: FrozenSet, here: Path) -> None:
+def test_two_at_once_on_one_part_are_refused_and_parts_are_not(small: EvalSet, here: Path) -> None:
     folder = here / "preds"
-    with exclusive(folder / output.WORK_FOLDER / "1-of-2.lock", purpose="a test"):
+    with exclusive(folder / predictions.WORK_FOLDER / "1-of-2.lock", purpose="a test"):
         run(small, folder, Options(part=Part(2, 2)))
         for part in (Part(1, 2), Part(1, 1), Part(3, 3)):
             with pytest.raises(InputError, match="already busy"):
@@ -218,7 +218,7 @@ def test_two_at_once_on_one_part_are_refused_and_parts_are_not(small: FrozenSet,
 
 
 def test_the_last_part_may_end_while_another_one_is_about_to(
-    small: FrozenSet, here: Path, monkeypatch: pytest.MonkeyPatch
+    small: EvalSet, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, folder = here / "whole", here / "preds"
     run(small, whole)
@@ -242,7 +242,7 @@ def test_the_last_part_may_end_while_another_one_is_about_to(
     assert content(folder) == content(whole)
 
 
-def test_what_a_model_cannot_do_is_refused_before_anything_is_written(small: FrozenSet, here: Path) -> None:
+def test_what_a_model_cannot_do_is_refused_before_anything_is_written(small: EvalSet, here: Path) -> None:
     card = load_card(write_card(here / "one", f'kind = "python"\nentry = "{PAINTER}"', stochastic=False))
     with pytest.raises(UsageError, match="would be the same"):
         run(small, here / "preds", Options(samples=2), model=card)
@@ -257,7 +257,7 @@ def test_what_a_model_cannot_do_is_refused_before_anything_is_written(small: Fro
     assert not (here / "preds").exists()
 
 
-def test_the_reference_is_a_submission_and_no_adapter(small: FrozenSet, here: Path) -> None:
+def test_the_reference_is_a_submission_and_no_adapter(small: EvalSet, here: Path) -> None:
     run(small, here / "preds", model="reference")
     for item in small.items:
         assert (np.asarray(Image.open(here / "preds" / f"{item.id}.png")) == small.reference(item)).all()
@@ -266,7 +266,7 @@ def test_the_reference_is_a_submission_and_no_adapter(small: FrozenSet, here: Pa
         load_card(here / "mine")
 
 
-def test_the_known_region_is_put_back_and_the_change_reported(small: FrozenSet, here: Path) -> None:
+def test_the_known_region_is_put_back_and_the_change_reported(small: EvalSet, here: Path) -> None:
     """The input itself shifted by ten grey levels, and a hand-made example."""
     run(small, here / "preds", model="tests.predict.adapters:Shifted")
     described = json.loads((here / "preds" / "predictions.json").read_text())
@@ -284,7 +284,7 @@ def test_the_known_region_is_put_back_and_the_change_reported(small: FrozenSet, 
     assert composited(condition, condition, np.ones((2, 2), np.bool_))[1] is None
 
 
-def test_what_does_to_its_inputs_is_a_models_own_affair(small: FrozenSet, here: Path) -> None:
+def test_what_does_to_its_inputs_is_a_models_own_affair(small: EvalSet, here: Path) -> None:
     run(small, here / "spy", model="tests.predict.adapters:Spy")
     run(small, here / "painter")
     assert tree(here / "spy") == tree(here / "painter")

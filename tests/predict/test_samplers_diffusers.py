@@ -11,7 +11,14 @@ from torch import Tensor
 
 from palette_bench.common.errors import UsageError
 from palette_bench.predict.models.diffusers_bridge import SCHEDULERS, build_scheduler, gamma_at
-from palette_bench.predict.models.samplers import Clip, SamplerConfig, SamplerKind, Spacing, read_sampler, sample
+from palette_bench.predict.models.samplers import (
+    Clip,
+    SamplerConfig,
+    SamplerKind,
+    Spacing,
+    read_sampler,
+    sample,
+)
 from palette_bench.predict.models.schedules import TRAINING
 from tests.predict.test_samplers import all_of, gaussian, image_of, noise_of, oracle
 

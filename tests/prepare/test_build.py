@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet, open_only_set, open_set
 from palette_bench.common.canonical import file_digest, pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.progress import Silent
+from palette_bench.images.geometry import square_area
 from palette_bench.prepare import masks as masks_module
 from palette_bench.prepare.build import BuiltSet, build
 from palette_bench.prepare.contact_sheet import contact_sheet
-from palette_bench.prepare.degrade.geometry import square_area
 from palette_bench.prepare.export import HoleColour, export
-from palette_bench.prepare.frozen import FrozenSet, open_only_set, open_set
 from palette_bench.prepare.masks import ReleasedMasks, recognise
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.prepare.sources import scenes32
@@ -67,7 +67,7 @@ def test_a_changed_pixel_is_another_set(photo_folder: Path) -> None:
     Image.fromarray(image).save(path, quality=90)
     second = prepare(photo_folder, replace=True)
     assert first.data_digest != second.data_digest
-    assert FrozenSet(first.folder).fingerprint == FrozenSet(second.folder).fingerprint
+    assert EvalSet(first.folder).fingerprint == EvalSet(second.folder).fingerprint
 
 
 @pytest.mark.usefixtures("home")
@@ -124,12 +124,12 @@ def test_every_bad_image_is_reported_and_nothing_looks_finished(photo_folder: Pa
 
 @pytest.mark.usefixtures("home")
 def test_references_are_what_the_geometry_says(photo_folder: Path) -> None:
-    opened = FrozenSet(prepare(photo_folder).folder)
-    item = next(item for item in opened.items if item.id == "dogs/photo-03")
+    eval_set = EvalSet(prepare(photo_folder).folder)
+    item = next(item for item in eval_set.items if item.id == "dogs/photo-03")
     source = np.asarray(Image.open(photo_folder / "dogs" / "photo-03.jpg").convert("RGB"))
-    assert (opened.reference(item) == square_area(source, 32)).all()
+    assert (eval_set.reference(item) == square_area(source, 32)).all()
     assert item.label == 1
-    assert opened.classes == ("cats", "dogs")
+    assert eval_set.classes == ("cats", "dogs")
 
 
 @pytest.mark.usefixtures("home")
@@ -138,7 +138,7 @@ def test_variants_live_beside_each_other(photo_folder: Path) -> None:
     other = prepare(photo_folder, geometry=GeometryName.SHORT_SIDE_BILINEAR)
     assert other.folder.name == "photos+short-side-bilinear"
     assert plain.data_digest != other.data_digest
-    assert FrozenSet(other.folder).protocol.fingerprint() == FrozenSet(other.folder).fingerprint
+    assert EvalSet(other.folder).protocol.fingerprint() == EvalSet(other.folder).fingerprint
     with pytest.raises(UsageError, match=r"photos, photos\+short-side-bilinear"):
         open_only_set(None, "uncrop")
 
@@ -185,7 +185,7 @@ def test_verify_finds_every_kind_of_damage(photo_folder: Path, damage: str) -> N
 def test_the_canary_stops_a_machine_that_decodes_otherwise(
     photo_folder: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    from palette_bench.prepare import canary
+    from palette_bench.images import canary
 
     true_measure = canary.measure
     monkeypatch.setattr(canary, "measure", lambda: {**true_measure(), "decode grey.jpg": "0" * 64})
@@ -199,22 +199,22 @@ def test_the_canary_stops_a_machine_that_decodes_otherwise(
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("colour", [HoleColour.WHITE, HoleColour.BLACK])
 def test_exported_masks_have_the_chosen_polarity(photo_folder: Path, tmp_path: Path, colour: HoleColour) -> None:
-    opened = FrozenSet(prepare(photo_folder).folder)
-    task = opened.task("inpaint-freeform-20-30")
+    eval_set = EvalSet(prepare(photo_folder).folder)
+    task = eval_set.task("inpaint-freeform-20-30")
     out = tmp_path / "out"
-    written = export(opened, task, out, holes=colour, references=False, jobs=1, progress=Silent())
+    written = export(eval_set, task, out, holes=colour, references=False, jobs=1, progress=Silent())
     assert written.parts == ("images", "masks")
-    item = opened.items[4]
-    hole = opened.holes(task).of(item)
+    item = eval_set.items[4]
+    hole = eval_set.holes(task).of(item)
     assert hole is not None
     mask = np.asarray(Image.open(out / "masks" / f"{item.id}.png"))
     assert set(np.unique(mask).tolist()) == {0, 255}
     assert ((mask == 255) == (hole if colour is HoleColour.WHITE else ~hole)).all()
     image = np.asarray(Image.open(out / "images" / f"{item.id}.png"))
     assert (image[hole] == 0).all()
-    assert (image[~hole] == opened.reference(item)[~hole]).all()
+    assert (image[~hole] == eval_set.reference(item)[~hole]).all()
     assert not (out / "references").exists()
-    assert (out / "list.txt").read_text().splitlines() == [item.id for item in opened.items]
+    assert (out / "list.txt").read_text().splitlines() == [item.id for item in eval_set.items]
     described = json.loads((out / "export.json").read_text())
     assert described["holes"] == colour.value
     assert all(file_digest(out / name) == digest for name, digest in described["files"].items())
@@ -222,33 +222,35 @@ def test_exported_masks_have_the_chosen_polarity(photo_folder: Path, tmp_path: P
 
 @pytest.mark.usefixtures("home")
 def test_every_task_exports_what_was_frozen(photo_folder: Path, tmp_path: Path) -> None:
-    opened = FrozenSet(prepare(photo_folder).folder)
-    for name in opened.task_names:
-        task = opened.task(name)
+    eval_set = EvalSet(prepare(photo_folder).folder)
+    for name in eval_set.task_names:
+        task = eval_set.task(name)
         out = tmp_path / name
-        export(opened, task, out, holes=HoleColour.WHITE, references=True, jobs=1, progress=Silent())
-        digests = opened.condition_digests(task)
-        for item, digest in zip(opened.items, digests, strict=True):
+        export(eval_set, task, out, holes=HoleColour.WHITE, references=True, jobs=1, progress=Silent())
+        digests = eval_set.condition_digests(task)
+        for item, digest in zip(eval_set.items, digests, strict=True):
             if task.kind is TaskKind.JPEG:
                 assert file_digest(out / "jpegs" / f"{item.id}.jpg") == digest
             else:
                 pixels = np.asarray(Image.open(out / "images" / f"{item.id}.png"))
                 assert pixel_digest(pixels) == digest
-            assert (np.asarray(Image.open(out / "references" / f"{item.id}.png")) == opened.reference(item)).all()
+            assert (np.asarray(Image.open(out / "references" / f"{item.id}.png")) == eval_set.reference(item)).all()
 
 
 @pytest.mark.usefixtures("home")
 def test_masks_need_a_polarity(photo_folder: Path, tmp_path: Path) -> None:
-    opened = FrozenSet(prepare(photo_folder).folder)
+    eval_set = EvalSet(prepare(photo_folder).folder)
     with pytest.raises(UsageError, match="disagree on what is white"):
-        export(opened, opened.task("uncrop"), tmp_path / "x", holes=None, references=False, jobs=1, progress=Silent())
-    export(opened, opened.task("colorize"), tmp_path / "y", holes=None, references=False, jobs=1, progress=Silent())
+        export(
+            eval_set, eval_set.task("uncrop"), tmp_path / "x", holes=None, references=False, jobs=1, progress=Silent()
+        )
+    export(eval_set, eval_set.task("colorize"), tmp_path / "y", holes=None, references=False, jobs=1, progress=Silent())
 
 
 @pytest.mark.usefixtures("home")
 def test_a_contact_sheet_shows_every_task(photo_folder: Path) -> None:
-    opened = FrozenSet(prepare(photo_folder).folder)
-    sheet = contact_sheet(opened, rows=3)
+    eval_set = EvalSet(prepare(photo_folder).folder)
+    sheet = contact_sheet(eval_set, rows=3)
     assert sheet.width > 14 * 96
     pixels = np.asarray(sheet)
     assert (pixels == (255, 0, 255)).all(axis=-1).sum() > 1000
@@ -276,11 +278,11 @@ def test_released_masks_are_used_line_by_line(
     save_arrays(path, {f"{low}-{low + 10}% freeform": np.packbits(drawn ^ (low == 20)) for low in (10, 20, 30)})
     monkeypatch.setattr(masks_module, "RELEASED", (ReleasedMasks(path.name, file_digest(path), "photos", 11),))
     monkeypatch.setattr(recognise, "__defaults__", (masks_module.RELEASED,))
-    opened = FrozenSet(prepare(photo_folder, released_masks=path).folder)
-    assert opened.set_id == "photos+released-masks"
+    eval_set = EvalSet(prepare(photo_folder, released_masks=path).folder)
+    assert eval_set.set_id == "photos+released-masks"
     for low in (10, 20, 30):
-        holes = opened.holes(opened.task(f"inpaint-freeform-{low}-{low + 10}"))
-        for item in opened.items:
+        holes = eval_set.holes(eval_set.task(f"inpaint-freeform-{low}-{low + 10}"))
+        for item in eval_set.items:
             assert (holes.of(item) == (drawn[item.index] ^ (low == 20))).all()
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError
+from palette_bench.common.listing import FolderSource
 from palette_bench.prepare.selection.ctest10k import ctest10k
 from palette_bench.prepare.selection.select import select, select_reference, with_list
 from palette_bench.prepare.selection.tfds_order import tfds_order
-from palette_bench.prepare.sources.base import FolderSource
 from palette_bench.prepare.sources.datasets import LabelledSource
 from palette_bench.prepare.sources.labels import imagenet_name
 from palette_bench.protocol.definition import load_protocol

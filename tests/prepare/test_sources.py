@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from palette_bench.common.errors import InputError
-from palette_bench.prepare.sources.base import list_files
+from palette_bench.common.listing import list_files
 from palette_bench.prepare.sources.datasets import open_source
 from palette_bench.prepare.sources.labels import imagenet_name, read_imagenet_labels
 from palette_bench.protocol.definition import Family

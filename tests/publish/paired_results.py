@@ -9,11 +9,11 @@ import numpy as np
 import pandas
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.record import GroupRecord, GroupValue, MetricValue, ResultRecord, save
 from palette_bench.score.diversity import PairNumbers
 from palette_bench.score.metrics.frechet import moments
 from palette_bench.score.numbers import PER_ITEM, Inputs, compute
 from palette_bench.score.recipes import Direction, Recipe, for_protocol
-from palette_bench.score.record import GroupRecord, GroupValue, MetricValue, ResultRecord, save
 from palette_bench.score.statistics import ReferenceStatistics
 from tests.records import a_record
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredReference, ScoredSet, signature
 from palette_bench.common.canonical import fingerprint
 from palette_bench.protocol.definition import GeometryName, load_protocol
 from palette_bench.score.backbones.base import SPECS
 from palette_bench.score.recipes import Direction, Metric, Reference, named
-from palette_bench.score.record import MetricValue, ResultRecord, ScoredReference, ScoredSet, signature
 
 FID, IS = "fid-inception2015-tf1", "is-inception2015-biased-1split"
 CA, PD = "ca-resnet50v1-crop224", "pd-inception2015-pool3-l2sq"

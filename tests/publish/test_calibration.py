@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
+from palette_bench.artifacts.evalset import EvalSet, prepare_command
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.frozen import FrozenSet, prepare_command
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish.calibration import (
     BANDS,
@@ -35,7 +35,7 @@ CTEST = "imagenet-ctest10k"
 FID, IS, CA = "fid-inception2015-tf1", "is-inception2015-biased-1split", "ca-resnet50v1-crop224"
 
 
-def opened(name: str = CTEST) -> FrozenSet:
+def eval_set(name: str = CTEST) -> EvalSet:
     """As much of a prepared set as judging needs."""
     protocol = load_protocol(name)
     known = SimpleNamespace(
@@ -50,7 +50,7 @@ def opened(name: str = CTEST) -> FrozenSet:
         fingerprint="",
         data_digest="",
     )
-    return cast("FrozenSet", known)
+    return cast("EvalSet", known)
 
 
 def number(recipe: str, value: float, *, error: float = 0.0, incomparable: str | None = None) -> ReferenceNumber:
@@ -72,13 +72,13 @@ def number(recipe: str, value: float, *, error: float = 0.0, incomparable: str |
 def variant(
     words: str, numbers: list[ReferenceNumber], *, missing: tuple[NotComputed, ...] = (), name: str = CTEST
 ) -> Variant:
-    of = opened(name)
+    of = eval_set(name)
     printed = printed_references(of)
     return Variant(
         set_id=name + words,
         geometry=words,
         command="",
-        opened=of,
+        eval_set=of,
         numbers=tuple(JudgedNumber(each, tuple(judge(each, printed, of))) for each in numbers),
         missing=missing,
         incomparable=None,
@@ -86,7 +86,7 @@ def variant(
 
 
 def concluded(*variants: Variant, name: str = CTEST) -> Calibration:
-    return conclude(name, printed_references(opened(name)), variants)
+    return conclude(name, printed_references(eval_set(name)), variants)
 
 
 def outcome(*variants: Variant) -> Outcome:
@@ -103,7 +103,7 @@ def outcome(*variants: Variant) -> Outcome:
     ],
 )
 def test_the_printed_reference_rows(name: str, texts: list[str]) -> None:
-    rows = printed_references(opened(name))
+    rows = printed_references(eval_set(name))
     assert [row.text for row in rows] == texts
     if name == CTEST:
         assert rows[0].sources == ("Palette v1, Table C.1", "Palette v1, Table 3")
@@ -117,21 +117,21 @@ def test_the_printed_reference_rows(name: str, texts: list[str]) -> None:
 )
 def test_half_a_unit_and_the_band(value: float, verdict: str) -> None:
     """2.7 ± 0.05 of rounding ± 0.0135 of the band."""
-    found = judge(number(FID, value), printed_references(opened()), opened())
+    found = judge(number(FID, value), printed_references(eval_set()), eval_set())
     assert [each.verdict.value for each in found if each.printed == 0] == [verdict]
     without = judge(
-        number(FID, value), printed_references(opened()), opened(), bands={**BANDS, Column.FID: Band(width=0.0)}
+        number(FID, value), printed_references(eval_set()), eval_set(), bands={**BANDS, Column.FID: Band(width=0.0)}
     )
     assert (without[0].verdict is Verdict.REPRODUCES) == (abs(value - 2.7) <= 0.05)
 
 
 def test_a_reconstruction_is_another_draw() -> None:
     """The list of places10k was never published, so the sampling error of both draws counts; elsewhere it does not."""
-    rows = printed_references(opened("places10k"))
+    rows = printed_references(eval_set("places10k"))
     for error, verdict in ((0.1, Verdict.REPRODUCES), (0.01, Verdict.DIFFERS)):
-        found = judge(number(FID, 2.3, error=error), rows, opened("places10k"))
+        found = judge(number(FID, 2.3, error=error), rows, eval_set("places10k"))
         assert {each.printed: each.verdict for each in found}[1] is verdict
-    found = judge(number(FID, 2.9, error=1.0), printed_references(opened()), opened())
+    found = judge(number(FID, 2.9, error=1.0), printed_references(eval_set()), eval_set())
     assert found[0].verdict is Verdict.DIFFERS
 
 
@@ -158,9 +158,9 @@ def test_a_geometry_for_each_row() -> None:
 
 def test_one_several_and_none() -> None:
     places = "places10k"
-    exact = conclude(places, printed_references(opened(places))[1:], [variant("", [], name=places)])
+    exact = conclude(places, printed_references(eval_set(places))[1:], [variant("", [], name=places)])
     assert exact.outcome is Outcome.NOT_JUDGED
-    rows = printed_references(opened("imagenet-coltran5k"))
+    rows = printed_references(eval_set("imagenet-coltran5k"))
 
     def told(*values: float) -> Calibration:
         sets = []

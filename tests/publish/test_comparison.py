@@ -10,11 +10,11 @@ import numpy as np
 import pandas
 import pytest
 
+from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError, VerificationError
 from palette_bench.publish.comparison import Ahead, Comparison, Method, MetricDifference, compare, open_side
 from palette_bench.score.metrics.estimate import of_mean
 from palette_bench.score.metrics.frechet import frechet_influence
-from palette_bench.score.record import FLOAT32, MetricValue, ResultRecord
 from tests.publish.paired_results import HOLES, IDS, LABELS, inputs, write_result
 
 

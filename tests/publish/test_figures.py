@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts import predictions as prediction_files
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.predictions import output_name, tree_digest
+from palette_bench.artifacts.record import MetricValue, RecordFile, read_record, save
+from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
-from palette_bench.predict import output
+from palette_bench.images.decode import encode_png
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.unet import Mixing
 from palette_bench.predict.run import composited
-from palette_bench.predict.seeds import seed_of
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
-from palette_bench.prepare.pngs import encode_png
-from palette_bench.prepare.predicted import output_name, tree_digest
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures import account, choice, outputs
 from palette_bench.publish.figures import grid as grids
@@ -33,8 +34,6 @@ from palette_bench.publish.figures.histogram import histogram
 from palette_bench.publish.figures.outputs import Outputs
 from palette_bench.publish.figures.page import Page, drawable, enlarged, fitted, text_width
 from palette_bench.publish.figures.panorama import panorama, read_panoramas
-from palette_bench.score.record import MetricValue, save
-from palette_bench.score.record_file import RecordFile, read_record
 from tests.predict import small_set
 from tests.records import ITEMS, a_record
 
@@ -43,13 +42,13 @@ MS_SSIM = "diversity-msssim-2scales"
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> FrozenSet:
+def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     return small_set.prepare(tmp_path_factory.mktemp("figures"))
 
 
 @pytest.fixture(autouse=True)
-def _home(opened: FrozenSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOME_VARIABLE, str(opened.folder.parents[1]))
+def _home(eval_set: EvalSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(eval_set.folder.parents[1]))
 
 
 def noise(seed: int, item_id: str, sample: int, size: int) -> ImageU8:
@@ -57,7 +56,7 @@ def noise(seed: int, item_id: str, sample: int, size: int) -> ImageU8:
 
 
 def predictions(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     folder: Path,
     task_name: str = "colorize",
     *,
@@ -67,15 +66,15 @@ def predictions(
     config: Mapping[str, object] | None = None,
 ) -> Path:
     """A finished folder of predictions, as predict leaves it, of noise."""
-    task = opened.task(task_name)
-    conditions = opened.conditions(task)
+    task = eval_set.task(task_name)
+    conditions = eval_set.conditions(task)
     digests: dict[str, str] = {}
-    for item in opened.items:
+    for item in eval_set.items:
         condition = conditions.of(item)
         for sample in range(samples):
-            image, _ = composited(noise(seed, item.id, sample, opened.size), condition.image, condition.hole)
+            image, _ = composited(noise(seed, item.id, sample, eval_set.size), condition.image, condition.hole)
             name = output_name(item.id, sample, samples)
-            output.place(folder, name, encode_png(image))
+            prediction_files.place(folder, name, encode_png(image))
             digests[name] = pixel_digest(image)
     model = {
         "name": folder.name,
@@ -85,17 +84,17 @@ def predictions(
         "weights_sha256": None,
         "config": dict(config or {}),
     }
-    identity = output.identity_of(opened, task, model, seed=seed, samples=samples)
-    described = output.finish(folder, identity, output.Made(digests=digests, stochastic=True))
+    identity = prediction_files.identity_of(eval_set, task, model, seed=seed, samples=samples)
+    described = prediction_files.finish(folder, identity, prediction_files.Made(digests=digests, stochastic=True))
     assert described["tree_sha256"] == tree_digest(digests)
     return folder
 
 
-def open_all(opened: FrozenSet, folders: Sequence[Path], records: Sequence[RecordFile] = ()) -> list[Outputs]:
-    tasks = [outputs.task_of(opened, folder, None) for folder in folders]
+def open_all(eval_set: EvalSet, folders: Sequence[Path], records: Sequence[RecordFile] = ()) -> list[Outputs]:
+    tasks = [outputs.task_of(eval_set, folder, None) for folder in folders]
     titles = outputs.titles_of(folders, tasks, ())
     return [
-        outputs.open_outputs(opened, task, folder, title, records, jobs=1, progress=Silent())
+        outputs.open_outputs(eval_set, task, folder, title, records, jobs=1, progress=Silent())
         for folder, task, title in zip(folders, tasks, titles, strict=True)
     ]
 
@@ -140,15 +139,15 @@ def images_in_pdf(pdf: bytes) -> list[ImageU8]:
     return found
 
 
-def test_items_are_spread_or_named_and_the_rule_says_which(opened: FrozenSet) -> None:
-    spread = choice.choose(opened, count=5)
+def test_items_are_spread_or_named_and_the_rule_says_which(eval_set: EvalSet) -> None:
+    spread = choice.choose(eval_set, count=5)
     assert [item.index for item in spread.items] == [0, 2, 4, 7, 9]
     assert spread.rule == "item floor(i * 12 / 5) of the protocol order, i = 0..4"
     assert "spread evenly over the set in protocol order" in spread.sentence
-    named = choice.choose(opened, ids=["a003", "a001"])
+    named = choice.choose(eval_set, ids=["a003", "a001"])
     assert [item.id for item in named.items] == ["a003", "a001"]
     assert "chosen by hand: a003, a001" in named.sentence
-    assert len(choice.choose(opened).items) == choice.DEFAULT_COUNT
+    assert len(choice.choose(eval_set).items) == choice.DEFAULT_COUNT
 
 
 @pytest.mark.parametrize(
@@ -163,28 +162,28 @@ def test_items_are_spread_or_named_and_the_rule_says_which(opened: FrozenSet) ->
     ],
 )
 def test_items_that_cannot_be_drawn_are_refused(
-    opened: FrozenSet, ids: list[str], count: int | None, says: str
+    eval_set: EvalSet, ids: list[str], count: int | None, says: str
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(says)):
-        choice.choose(opened, ids=ids, count=count)
+        choice.choose(eval_set, ids=ids, count=count)
 
 
-def test_a_grid_holds_the_very_pixels_and_its_account_says_what_they_are(opened: FrozenSet, tmp_path: Path) -> None:
+def test_a_grid_holds_the_very_pixels_and_its_account_says_what_they_are(eval_set: EvalSet, tmp_path: Path) -> None:
     folders = [
-        predictions(opened, tmp_path / "one", "uncrop", title="One", samples=2),
-        predictions(opened, tmp_path / "two", "uncrop", title="Two", seed=1),
+        predictions(eval_set, tmp_path / "one", "uncrop", title="One", samples=2),
+        predictions(eval_set, tmp_path / "two", "uncrop", title="Two", seed=1),
     ]
-    shown = open_all(opened, folders)
-    chosen = choice.choose(opened, count=3)
-    made = grids.grid(opened, shown, chosen)
+    shown = open_all(eval_set, folders)
+    chosen = choice.choose(eval_set, count=3)
+    made = grids.grid(eval_set, shown, chosen)
     page, said = pixels_of(made), json.loads(json.dumps(made.described))
     times = said["enlarged"]
     assert times > 1
     lefts = []
     for row, item in enumerate(chosen.items):
-        condition = opened.conditions(TASKS["uncrop"]).of(item)
+        condition = eval_set.conditions(TASKS["uncrop"]).of(item)
         for column, of in enumerate(shown):
-            image, _ = composited(noise(column, item.id, 0, 32), opened.reference(item), condition.hole)
+            image, _ = composited(noise(column, item.id, 0, 32), eval_set.reference(item), condition.hole)
             [(top, left)] = places(page, enlarged(image, times))
             lefts.append(left)
             [drawn] = [entry for entry in said["outputs"][column]["drawn"] if entry["id"] == item.id]
@@ -195,11 +194,11 @@ def test_a_grid_holds_the_very_pixels_and_its_account_says_what_they_are(opened:
                 "sha256": pixel_digest(image),
             }
             assert of.image(item, 0).tobytes() == image.tobytes()
-        assert places(page, enlarged(opened.reference(item), times))[0][0] == top
+        assert places(page, enlarged(eval_set.reference(item), times))[0][0] == top
         assert not places(page, enlarged(noise(7, item.id, 0, 32), times)), f"row {row}: another image is not there"
     assert lefts == lefts[:2] * 3
-    assert said["set"]["data_digest"] == opened.data_digest
-    assert said["tasks"] == [{"name": "uncrop", "fingerprint": opened.task_fingerprint(TASKS["uncrop"])}]
+    assert said["set"]["data_digest"] == eval_set.data_digest
+    assert said["tasks"] == [{"name": "uncrop", "fingerprint": eval_set.task_fingerprint(TASKS["uncrop"])}]
     assert [entry["id"] for entry in said["items"]] == [item.id for item in chosen.items]
     assert [of["tree_sha256"] for of in said["outputs"]] == [
         json.loads((folder / "predictions.json").read_text())["tree_sha256"] for folder in folders
@@ -209,10 +208,10 @@ def test_a_grid_holds_the_very_pixels_and_its_account_says_what_they_are(opened:
     assert "Of several samples the first" in made.caption
 
 
-def test_the_pdf_holds_the_pixels_and_neither_holds_a_date(opened: FrozenSet, tmp_path: Path) -> None:
-    shown = open_all(opened, [predictions(opened, tmp_path / "one")])
-    chosen = choice.choose(opened, count=2)
-    made, again = (grids.grid(opened, shown, chosen) for _ in range(2))
+def test_the_pdf_holds_the_pixels_and_neither_holds_a_date(eval_set: EvalSet, tmp_path: Path) -> None:
+    shown = open_all(eval_set, [predictions(eval_set, tmp_path / "one")])
+    chosen = choice.choose(eval_set, count=2)
+    made, again = (grids.grid(eval_set, shown, chosen) for _ in range(2))
     assert (made.drawn, made.described) == (again.drawn, again.described)
     inside = images_in_pdf(made.drawn.pdf)
     times = made.described["enlarged"]
@@ -226,34 +225,34 @@ def test_the_pdf_holds_the_pixels_and_neither_holds_a_date(opened: FrozenSet, tm
     assert b"/Type3" not in made.drawn.pdf
     with Image.open(io.BytesIO(made.drawn.png)) as image:
         assert image.info["Description"] == made.caption
-    other = grids.grid(opened, shown, choice.choose(opened, ids=["a000", "a007"]))
+    other = grids.grid(eval_set, shown, choice.choose(eval_set, ids=["a000", "a007"]))
     assert other.drawn != made.drawn
 
 
-def test_the_known_region_is_drawn_as_it_is_scored(opened: FrozenSet, tmp_path: Path) -> None:
+def test_the_known_region_is_drawn_as_it_is_scored(eval_set: EvalSet, tmp_path: Path) -> None:
     """A folder of foreign images, not composited by whoever made it."""
-    for item in opened.items:
-        output.place(tmp_path / "raw", f"{item.id}.png", encode_png(noise(3, item.id, 0, 32)))
-    task, item = opened.task("uncrop"), opened.items[4]
-    of = outputs.open_outputs(opened, task, tmp_path / "raw", "raw", jobs=1, progress=Silent())
+    for item in eval_set.items:
+        prediction_files.place(tmp_path / "raw", f"{item.id}.png", encode_png(noise(3, item.id, 0, 32)))
+    task, item = eval_set.task("uncrop"), eval_set.items[4]
+    of = outputs.open_outputs(eval_set, task, tmp_path / "raw", "raw", jobs=1, progress=Silent())
     image = of.image(item, 0)
-    assert (image[:, :16] == opened.reference(item)[:, :16]).all()
+    assert (image[:, :16] == eval_set.reference(item)[:, :16]).all()
     assert (image[:, 16:] == noise(3, item.id, 0, 32)[:, 16:]).all()
     said = of.as_json([item], 1)
     assert (said["model"], said["seed_rule"]) == (None, None)
     assert outputs.titles_of([tmp_path / "raw"], [task], ()) == ["raw"]
     with pytest.raises(UsageError, match="--task"):
-        outputs.task_of(opened, tmp_path / "raw", None)
+        outputs.task_of(eval_set, tmp_path / "raw", None)
 
 
-def test_diversity_has_every_sample_and_a_block_for_each_task(opened: FrozenSet, tmp_path: Path) -> None:
+def test_diversity_has_every_sample_and_a_block_for_each_task(eval_set: EvalSet, tmp_path: Path) -> None:
     folders = [
-        predictions(opened, tmp_path / "colour", samples=3),
-        predictions(opened, tmp_path / "right", "uncrop", samples=4, seed=5),
+        predictions(eval_set, tmp_path / "colour", samples=3),
+        predictions(eval_set, tmp_path / "right", "uncrop", samples=4, seed=5),
     ]
-    shown = open_all(opened, folders)
-    chosen = choice.choose(opened, count=2)
-    made = grids.diversity(opened, shown, chosen)
+    shown = open_all(eval_set, folders)
+    chosen = choice.choose(eval_set, count=2)
+    made = grids.diversity(eval_set, shown, chosen)
     page, said = pixels_of(made), json.loads(json.dumps(made.described))
     assert said["columns"] == ["Input", "Sample 1", "Sample 2", "Sample 3", "Original"]
     for of in shown:
@@ -264,33 +263,33 @@ def test_diversity_has_every_sample_and_a_block_for_each_task(opened: FrozenSet,
     assert not places(page, enlarged(shown[1].image(chosen.items[0], 3), said["enlarged"]))
     assert [len(of["drawn"]) for of in said["outputs"]] == [6, 6]
     assert len({entry["seed"] for of in said["outputs"] for entry in of["drawn"]}) == 12
-    two = grids.diversity(opened, shown[:1], chosen, samples=2)
+    two = grids.diversity(eval_set, shown[:1], chosen, samples=2)
     assert two.described["columns"] == ["Input", "Sample 1", "Sample 2", "Original"]
 
 
-def test_one_sample_shows_no_diversity(opened: FrozenSet, tmp_path: Path) -> None:
-    shown = open_all(opened, [predictions(opened, tmp_path / "one")])
+def test_one_sample_shows_no_diversity(eval_set: EvalSet, tmp_path: Path) -> None:
+    shown = open_all(eval_set, [predictions(eval_set, tmp_path / "one")])
     with pytest.raises(InputError, match="2 samples an item or more"):
-        grids.diversity(opened, shown, choice.choose(opened))
-    shown = open_all(opened, [predictions(opened, tmp_path / "two", samples=2)])
+        grids.diversity(eval_set, shown, choice.choose(eval_set))
+    shown = open_all(eval_set, [predictions(eval_set, tmp_path / "two", samples=2)])
     with pytest.raises(InputError, match="expected: 3 samples"):
-        grids.diversity(opened, shown, choice.choose(opened), samples=3)
+        grids.diversity(eval_set, shown, choice.choose(eval_set), samples=3)
 
 
-def architectures(opened: FrozenSet, folder: Path, task: str = "inpaint-center") -> list[Path]:
+def architectures(eval_set: EvalSet, folder: Path, task: str = "inpaint-center") -> list[Path]:
     return [
-        predictions(opened, folder / mixing, task, title=mixing, seed=number, config={"network": "n", **more})
+        predictions(eval_set, folder / mixing, task, title=mixing, seed=number, config={"network": "n", **more})
         for number, (mixing, more) in enumerate(
             [("own", {}), *((m, {"mixing": m}) for m in ("local", "more-blocks", "dilated"))]
         )
     ]
 
 
-def test_the_architectures_of_table_5_stand_in_its_order(opened: FrozenSet, tmp_path: Path) -> None:
+def test_the_architectures_of_table_5_stand_in_its_order(eval_set: EvalSet, tmp_path: Path) -> None:
     assert set(grids.ARCHITECTURES) == {mixing.value for mixing in Mixing}
-    shown = open_all(opened, architectures(opened, tmp_path))
-    chosen = choice.choose(opened, count=1)
-    made = grids.attention(opened, shown, chosen)
+    shown = open_all(eval_set, architectures(eval_set, tmp_path))
+    chosen = choice.choose(eval_set, count=1)
+    made = grids.attention(eval_set, shown, chosen)
     said = json.loads(json.dumps(made.described))
     assert said["columns"][1:-1] == list(grids.ARCHITECTURES.values())
     assert [of["shown_as"] for of in said["outputs"]] == ["dilated", "more-blocks", "local", "own"]
@@ -300,32 +299,32 @@ def test_the_architectures_of_table_5_stand_in_its_order(opened: FrozenSet, tmp_
     ]
     assert lefts == sorted(lefts)
     with pytest.raises(InputError, match="missing: local: Local Self-Attention"):
-        grids.attention(opened, [shown[0], *shown[2:]], chosen)
+        grids.attention(eval_set, [shown[0], *shown[2:]], chosen)
     with pytest.raises(InputError, match="twice"):
-        grids.attention(opened, [*shown, shown[0]], chosen)
+        grids.attention(eval_set, [*shown, shown[0]], chosen)
 
 
-def test_what_are_no_architectures_of_table_5_is_refused(opened: FrozenSet, tmp_path: Path) -> None:
-    folders = architectures(opened, tmp_path / "colour", "colorize")
+def test_what_are_no_architectures_of_table_5_is_refused(eval_set: EvalSet, tmp_path: Path) -> None:
+    folders = architectures(eval_set, tmp_path / "colour", "colorize")
     with pytest.raises(UsageError, match="an inpaint task"):
-        grids.attention(opened, open_all(opened, folders), choice.choose(opened))
-    folders = architectures(opened, tmp_path / "inpaint")
+        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
+    folders = architectures(eval_set, tmp_path / "inpaint")
     config = {"network": "n", "mixing": "dilated", "sampler": {"steps": 7}}
-    folders[3] = predictions(opened, tmp_path / "other", "inpaint-center", config=config, title="other")
+    folders[3] = predictions(eval_set, tmp_path / "other", "inpaint-center", config=config, title="other")
     with pytest.raises(InputError, match=r"differs in more than the architecture: .*other: sampler"):
-        grids.attention(opened, open_all(opened, folders), choice.choose(opened))
-    folders[3] = predictions(opened, tmp_path / "none", "inpaint-center", title="none")
+        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
+    folders[3] = predictions(eval_set, tmp_path / "none", "inpaint-center", title="none")
     with pytest.raises(InputError, match="names no network"):
-        grids.attention(opened, open_all(opened, folders), choice.choose(opened))
+        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
 
 
-def test_names_are_text_and_nothing_else(opened: FrozenSet, tmp_path: Path) -> None:
-    folder = predictions(opened, tmp_path / "one")
-    task = opened.task("colorize")
+def test_names_are_text_and_nothing_else(eval_set: EvalSet, tmp_path: Path) -> None:
+    folder = predictions(eval_set, tmp_path / "one")
+    task = eval_set.task("colorize")
     shown = [
-        outputs.open_outputs(opened, task, folder, name, jobs=1, progress=Silent()) for name in (*ODD, "long " * 80)
+        outputs.open_outputs(eval_set, task, folder, name, jobs=1, progress=Silent()) for name in (*ODD, "long " * 80)
     ]
-    made = grids.grid(opened, shown, choice.choose(opened, count=1))
+    made = grids.grid(eval_set, shown, choice.choose(eval_set, count=1))
     assert "$\\frac{1}{, _hidden, <b>a</b> & $x_1$, \\u4e2d\\u6587\\x1b[31m and long long" in made.caption
     assert len(made.caption) < 400
     assert made.described["columns"] == ["Input", *ODD, "long " * 80, "Original"]
@@ -345,14 +344,14 @@ def test_texts_are_cut_to_their_place() -> None:
         assert all(wide(line) <= room for line in found)
 
 
-def test_a_user_s_settings_of_matplotlib_change_nothing_and_stay(opened: FrozenSet, tmp_path: Path) -> None:
+def test_a_user_s_settings_of_matplotlib_change_nothing_and_stay(eval_set: EvalSet, tmp_path: Path) -> None:
     import matplotlib as mpl
 
-    shown = open_all(opened, [predictions(opened, tmp_path / "one")])
-    chosen = choice.choose(opened, count=1)
-    made = grids.grid(opened, shown, chosen)
+    shown = open_all(eval_set, [predictions(eval_set, tmp_path / "one")])
+    chosen = choice.choose(eval_set, count=1)
+    made = grids.grid(eval_set, shown, chosen)
     with mpl.rc_context({"font.size": 30.0, "text.color": "red", "savefig.bbox": "tight", "pdf.fonttype": 3}):
-        assert grids.grid(opened, shown, chosen).drawn == made.drawn
+        assert grids.grid(eval_set, shown, chosen).drawn == made.drawn
         assert mpl.rcParams["font.size"] == 30.0
 
 
@@ -362,10 +361,10 @@ def test_a_page_that_is_too_large_is_refused(size: tuple[int, int]) -> None:
         Page(*size, 200.0)
 
 
-def test_too_many_columns_for_the_paper_are_refused(opened: FrozenSet, tmp_path: Path) -> None:
-    shown = open_all(opened, [predictions(opened, tmp_path / "one")]) * 9
+def test_too_many_columns_for_the_paper_are_refused(eval_set: EvalSet, tmp_path: Path) -> None:
+    shown = open_all(eval_set, [predictions(eval_set, tmp_path / "one")]) * 9
     with pytest.raises(UsageError, match=r"11 columns in 1\.0 inches"):
-        grids.grid(opened, shown, choice.choose(opened), width=1.0)
+        grids.grid(eval_set, shown, choice.choose(eval_set), width=1.0)
 
 
 def _edit(folder: Path, **changes: object) -> None:
@@ -373,13 +372,13 @@ def _edit(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_bad_predictions_are_refused_with_every_fault(opened: FrozenSet, tmp_path: Path) -> None:
-    folder = predictions(opened, tmp_path / "one")
+def test_bad_predictions_are_refused_with_every_fault(eval_set: EvalSet, tmp_path: Path) -> None:
+    folder = predictions(eval_set, tmp_path / "one")
     (folder / "a003.png").unlink()
     (folder / "a007.png").write_bytes(b"no image")
     (folder / "b.png").write_bytes((folder / "a001.png").read_bytes())
     with pytest.raises(InputError, match="nothing was drawn") as caught:
-        open_all(opened, [folder])
+        open_all(eval_set, [folder])
     assert {(p.kind, p.where) for p in caught.value.problems} == {
         ("missing", "a003"),
         ("undecodable", "a007.png"),
@@ -388,40 +387,40 @@ def test_bad_predictions_are_refused_with_every_fault(opened: FrozenSet, tmp_pat
 
 
 def test_predictions_of_other_conditions_or_unfinished_or_changed_are_refused(
-    opened: FrozenSet, tmp_path: Path
+    eval_set: EvalSet, tmp_path: Path
 ) -> None:
-    folder = predictions(opened, tmp_path / "one", "uncrop")
+    folder = predictions(eval_set, tmp_path / "one", "uncrop")
     with pytest.raises(InputError, match="other conditions"):
-        outputs.open_outputs(opened, opened.task("colorize"), folder, "x", jobs=1, progress=Silent())
+        outputs.open_outputs(eval_set, eval_set.task("colorize"), folder, "x", jobs=1, progress=Silent())
     (folder / "a002.png").write_bytes((folder / "a003.png").read_bytes())
     with pytest.raises(VerificationError, match="finished with"):
-        open_all(opened, [folder])
-    folder = predictions(opened, tmp_path / "two")
+        open_all(eval_set, [folder])
+    folder = predictions(eval_set, tmp_path / "two")
     _edit(folder, data_digest="0" * 64)
     with pytest.raises(InputError, match="other conditions"):
-        open_all(opened, [folder])
-    folder = predictions(opened, tmp_path / "three")
+        open_all(eval_set, [folder])
+    folder = predictions(eval_set, tmp_path / "three")
     _edit(folder, status="running")
     with pytest.raises(InputError, match="not finished"):
-        open_all(opened, [folder])
-    folder = predictions(opened, tmp_path / "four")
+        open_all(eval_set, [folder])
+    folder = predictions(eval_set, tmp_path / "four")
     _edit(folder, model="x")
     with pytest.raises(InputError, match="cannot be read"):
-        open_all(opened, [folder])
+        open_all(eval_set, [folder])
 
 
-def test_an_image_that_changes_after_the_check_is_found(opened: FrozenSet, tmp_path: Path) -> None:
-    folder = predictions(opened, tmp_path / "one")
-    [of] = open_all(opened, [folder])
+def test_an_image_that_changes_after_the_check_is_found(eval_set: EvalSet, tmp_path: Path) -> None:
+    folder = predictions(eval_set, tmp_path / "one")
+    [of] = open_all(eval_set, [folder])
     (folder / "a002.png").write_bytes((folder / "a003.png").read_bytes())
-    assert of.image(opened.items[3], 0).shape == (32, 32, 3)
+    assert of.image(eval_set.items[3], 0).shape == (32, 32, 3)
     with pytest.raises(VerificationError, match="while the figure was drawn"):
-        of.image(opened.items[2], 0)
+        of.image(eval_set.items[2], 0)
 
 
-def test_titles_tell_models_apart(opened: FrozenSet, tmp_path: Path) -> None:
-    folders = [predictions(opened, tmp_path / name, title="Same") for name in ("one", "two")]
-    task, other = opened.task("colorize"), opened.task("uncrop")
+def test_titles_tell_models_apart(eval_set: EvalSet, tmp_path: Path) -> None:
+    folders = [predictions(eval_set, tmp_path / name, title="Same") for name in ("one", "two")]
+    task, other = eval_set.task("colorize"), eval_set.task("uncrop")
     with pytest.raises(UsageError, match="--name"):
         outputs.titles_of(folders, [task, task], ())
     assert outputs.titles_of(folders, [task, other], ()) == ["Same", "Same"]
@@ -431,9 +430,9 @@ def test_titles_tell_models_apart(opened: FrozenSet, tmp_path: Path) -> None:
             outputs.titles_of(folders, [task, task], names)
 
 
-def test_the_set_is_that_of_the_predictions(opened: FrozenSet, tmp_path: Path) -> None:
-    folders = [predictions(opened, tmp_path / name, title=name) for name in ("one", "two")]
-    assert outputs.set_of(folders, None, None).set_id == opened.set_id
+def test_the_set_is_that_of_the_predictions(eval_set: EvalSet, tmp_path: Path) -> None:
+    folders = [predictions(eval_set, tmp_path / name, title=name) for name in ("one", "two")]
+    assert outputs.set_of(folders, None, None).set_id == eval_set.set_id
     _edit(folders[1], set="another")
     with pytest.raises(InputError, match="several sets"):
         outputs.set_of(folders, None, None)

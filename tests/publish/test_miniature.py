@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from palette_bench.artifacts.record import read_record, sealed
 from palette_bench.common import resources
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
@@ -27,8 +28,6 @@ from palette_bench.publish.miniature import (
 )
 from palette_bench.publish.regression import read_manifest
 from palette_bench.score.recipes import named
-from palette_bench.score.record import sealed
-from palette_bench.score.record_file import read_record
 from tests.records import a_record
 
 GOOD = {FID: 1.0, IS: 9.0, CA: 90.0, PSNR: 18.0, "pd-scenes32": 2.0, DIVERSITY: 0.4}
@@ -181,12 +180,12 @@ def test_a_table_marks_best_and_second_and_never_the_reference() -> None:
 def test_a_record_of_another_row_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     path = miniature.record_path(tmp_path, "uncrop", "mine")
     with pytest.raises(InputError, match="no record here"):
-        miniature.read_record(path, "uncrop", "mine")
+        miniature.measured_record(path, "uncrop", "mine")
     write_json(path, sealed(a_record(), "0" * 64))
-    assert miniature.read_record(path, "uncrop", "mine").numbers[FID] == Measured(1.25, 0.1)
+    assert miniature.measured_record(path, "uncrop", "mine").numbers[FID] == Measured(1.25, 0.1)
     for task, model in (("colorize", "mine"), ("uncrop", "other")):
         with pytest.raises(InputError, match="of another row"):
-            miniature.read_record(path, task, model)
+            miniature.measured_record(path, task, model)
 
 
 FOLDER = Path(str(resources.leaderboards() / "scenes32"))

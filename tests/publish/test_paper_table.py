@@ -6,6 +6,7 @@ from importlib.resources import as_file
 
 import pytest
 
+from palette_bench.artifacts.record import Origin, ResultRecord, read_record
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.protocol.definition import GeometryName
@@ -13,8 +14,6 @@ from palette_bench.publish import miniature, published
 from palette_bench.publish.paper_table import PaperTable, Source, TableCell, TableRow, fill, fill_layout
 from palette_bench.publish.ranking import Contender, Place, standings
 from palette_bench.score.recipes import Direction
-from palette_bench.score.record import Origin, ResultRecord
-from palette_bench.score.record_file import read_record
 from tests.publish.paper_records import CA, FID, GOOD, IS, PD, photo_record, with_metric
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "C.1", "C.2", "C.3", "C.4")

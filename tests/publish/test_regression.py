@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError
 from palette_bench.publish.regression import (
     Cell,
@@ -21,7 +22,6 @@ from palette_bench.publish.regression import (
     read_manifest,
 )
 from palette_bench.publish.regression_reports import junit, summary
-from palette_bench.score.record import MetricValue, ResultRecord
 from tests.records import a_record
 
 FID = "fid-scenes32"

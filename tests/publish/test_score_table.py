@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredReference, ScoredSet
 from palette_bench.publish.score_table import ScoreTable, score_table
-from palette_bench.score.record import MetricValue, ResultRecord, ScoredReference, ScoredSet
 
 SET = ScoredSet(
     set_id="imagenet-ctest10k",

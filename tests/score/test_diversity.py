@@ -6,7 +6,7 @@ import pytest
 
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 from palette_bench.score import diversity
 from palette_bench.score.features import FeatureStore
 from palette_bench.score.metrics import similarity

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import file_digest, fingerprint
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.parts import Part
 from palette_bench.common.progress import Silent
+from palette_bench.images.decode import decode
 from palette_bench.prepare.build import build
-from palette_bench.prepare.decode import decode
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score import statistics
 from palette_bench.score.features import FeatureStore
@@ -40,16 +40,16 @@ class Counting:
 
 
 @pytest.fixture
-def opened(home: Path, photo_folder: Path) -> FrozenSet:
+def eval_set(home: Path, photo_folder: Path) -> EvalSet:
     choices = Choices(source=photo_folder, name="photos", size=32)
-    return FrozenSet(
+    return EvalSet(
         build(make_plan("folder", choices, progress=Silent()), jobs=1, replace=False, progress=Silent()).folder
     )
 
 
-def compute(opened: FrozenSet, source: Path, backbone: Counting) -> ReferenceStatistics:
+def compute(eval_set: EvalSet, source: Path, backbone: Counting) -> ReferenceStatistics:
     computed, _ = statistics.compute(
-        opened,
+        eval_set,
         statistics.OWN_FOLDER,
         backbone,
         "features",
@@ -63,30 +63,30 @@ def compute(opened: FrozenSet, source: Path, backbone: Counting) -> ReferenceSta
 
 
 def test_an_interrupted_run_continues_where_it_was(
-    opened: FrozenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eval_set: EvalSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "BLOCK", 64)
     source = make_photos(tmp_path / "others", 150)
     with pytest.raises(KeyboardInterrupt):
-        compute(opened, source, Counting(dies_after=100))
-    assert statistics.load(opened, statistics.OWN_FOLDER, Counting.fingerprint, "features") is None
+        compute(eval_set, source, Counting(dies_after=100))
+    assert statistics.load(eval_set, statistics.OWN_FOLDER, Counting.fingerprint, "features") is None
     again = Counting()
-    resumed = compute(opened, source, again)
+    resumed = compute(eval_set, source, again)
     assert again.seen <= 150 - 64
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(tmp_path / "elsewhere"))
-    whole = compute(opened, source, Counting())
+    whole = compute(eval_set, source, Counting())
     assert resumed.data_digest == whole.data_digest
     assert (resumed.moments.mean == whole.moments.mean).all()
     assert (resumed.moments.covariance == whole.moments.covariance).all()
 
 
-def test_statistics_are_those_of_the_features(opened: FrozenSet, tmp_path: Path) -> None:
+def test_statistics_are_those_of_the_features(eval_set: EvalSet, tmp_path: Path) -> None:
     source = make_photos(tmp_path / "others", 20)
-    compute(opened, source, Counting())
-    kept = statistics.load(opened, statistics.OWN_FOLDER, Counting.fingerprint, "features")
+    compute(eval_set, source, Counting())
+    kept = statistics.load(eval_set, statistics.OWN_FOLDER, Counting.fingerprint, "features")
     assert kept is not None
-    from palette_bench.prepare.decode import decode
-    from palette_bench.prepare.degrade.geometry import square_area
+    from palette_bench.images.decode import decode
+    from palette_bench.images.geometry import square_area
 
     images = np.stack([square_area(decode(path.read_bytes()).pixels, 32) for path in sorted(source.rglob("*.jpg"))])
     features = Counting().extract(images)["features"].astype(np.float64)
@@ -95,28 +95,28 @@ def test_statistics_are_those_of_the_features(opened: FrozenSet, tmp_path: Path)
     assert kept.moments.covariance == pytest.approx(np.cov(features.T), rel=1e-9)
 
 
-def test_a_flipped_bit_is_found(opened: FrozenSet, tmp_path: Path) -> None:
-    compute(opened, make_photos(tmp_path / "others", 20), Counting())
+def test_a_flipped_bit_is_found(eval_set: EvalSet, tmp_path: Path) -> None:
+    compute(eval_set, make_photos(tmp_path / "others", 20), Counting())
     path = next(statistics_folder().glob("*.statistics"))
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(VerificationError, match="statistics are damaged"):
-        statistics.load(opened, statistics.OWN_FOLDER, Counting.fingerprint, "features")
+        statistics.load(eval_set, statistics.OWN_FOLDER, Counting.fingerprint, "features")
 
 
-def test_a_bad_image_leaves_no_statistics(opened: FrozenSet, tmp_path: Path) -> None:
+def test_a_bad_image_leaves_no_statistics(eval_set: EvalSet, tmp_path: Path) -> None:
     source = make_photos(tmp_path / "others", 20)
     (source / "cats" / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1 of 21 images.*"):
-        compute(opened, source, Counting())
+        compute(eval_set, source, Counting())
     assert not list(statistics_folder().glob("*.statistics"))
 
 
-def test_references_are_known_by_name(opened: FrozenSet) -> None:
-    assert statistics.reference_name(opened, None) == statistics.OWN_FOLDER
+def test_references_are_known_by_name(eval_set: EvalSet) -> None:
+    assert statistics.reference_name(eval_set, None) == statistics.OWN_FOLDER
     with pytest.raises(UsageError, match="eval-set"):
-        statistics.reference_name(opened, "imagenet-val")
+        statistics.reference_name(eval_set, "imagenet-val")
 
 
 def moments_file(path: Path, **changes: NDArray[np.float64]) -> Path:
@@ -128,19 +128,19 @@ def moments_file(path: Path, **changes: NDArray[np.float64]) -> Path:
     return path
 
 
-def test_moments_of_others_are_kept_under_their_digest(opened: FrozenSet, tmp_path: Path) -> None:
+def test_moments_of_others_are_kept_under_their_digest(eval_set: EvalSet, tmp_path: Path) -> None:
     path = moments_file(tmp_path / "stats.npz")
-    name, _ = statistics.import_moments(opened, path, Counting(), "features", count=50_000)
+    name, _ = statistics.import_moments(eval_set, path, Counting(), "features", count=50_000)
     assert name == f"imported-{file_digest(path)[:12]}"
-    assert statistics.reference_name(opened, name) == name
-    kept = statistics.load(opened, name, Counting.fingerprint, "features")
+    assert statistics.reference_name(eval_set, name) == name
+    kept = statistics.load(eval_set, name, Counting.fingerprint, "features")
     assert kept is not None
     assert kept.data_digest == file_digest(path)
     assert kept.moments.count == 50_000
     with np.load(path) as archive:
         np.testing.assert_array_equal(kept.moments.mean, archive["mu"])
         np.testing.assert_allclose(kept.moments.covariance, archive["sigma"], rtol=1e-15)
-    assert statistics.load(opened, name, "0" * 64, "features") is None
+    assert statistics.load(eval_set, name, "0" * 64, "features") is None
 
 
 @pytest.mark.parametrize(
@@ -154,38 +154,38 @@ def test_moments_of_others_are_kept_under_their_digest(opened: FrozenSet, tmp_pa
     ],
 )
 def test_what_are_no_moments_is_refused(
-    opened: FrozenSet, tmp_path: Path, changes: dict[str, NDArray[np.float64]], says: str
+    eval_set: EvalSet, tmp_path: Path, changes: dict[str, NDArray[np.float64]], says: str
 ) -> None:
     path = moments_file(tmp_path / "stats.npz", **changes)
     with pytest.raises(InputError) as raised:
-        statistics.import_moments(opened, path, Counting(), "features", count=100)
+        statistics.import_moments(eval_set, path, Counting(), "features", count=100)
     assert says in str(raised.value)
     assert "mu [8] and sigma [8, 8]" in str(raised.value)
 
 
-def test_a_file_of_anything_else_is_refused(opened: FrozenSet, tmp_path: Path) -> None:
+def test_a_file_of_anything_else_is_refused(eval_set: EvalSet, tmp_path: Path) -> None:
     path = tmp_path / "stats.npz"
     for data in (b"", b"PK\x03\x04 broken", b"text"):
         path.write_bytes(data)
         with pytest.raises(InputError, match="no feature statistics"):
-            statistics.import_moments(opened, path, Counting(), "features", count=100)
+            statistics.import_moments(eval_set, path, Counting(), "features", count=100)
     np.savez(path, other=np.zeros(3))
     with pytest.raises(InputError, match="no feature statistics"):
-        statistics.import_moments(opened, path, Counting(), "features", count=100)
+        statistics.import_moments(eval_set, path, Counting(), "features", count=100)
 
 
 def test_parts_on_machines_of_their_own_make_the_same_statistics(
-    opened: FrozenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eval_set: EvalSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_photos(tmp_path / "others", 150)
-    whole = compute(opened, source, Counting())
+    whole = compute(eval_set, source, Counting())
     parts = []
     for number in (1, 2, 3):
         monkeypatch.setenv("PALETTE_BENCH_HOME", str(tmp_path / f"machine-{number}"))
         folder = tmp_path / f"part-{number}"
         backbone = Counting()
         done = statistics.compute_part(
-            opened,
+            eval_set,
             statistics.OWN_FOLDER,
             backbone,
             "features",
@@ -200,7 +200,7 @@ def test_parts_on_machines_of_their_own_make_the_same_statistics(
     monkeypatch.setenv("PALETTE_BENCH_HOME", str(tmp_path / "merging"))
     nothing = Counting(dies_after=0)
     merged, _ = statistics.compute(
-        opened,
+        eval_set,
         statistics.OWN_FOLDER,
         nothing,
         "features",
@@ -212,7 +212,7 @@ def test_parts_on_machines_of_their_own_make_the_same_statistics(
     assert merged.data_digest == whole.data_digest
     assert (merged.moments.covariance == whole.moments.covariance).all()
     again, _ = statistics.compute(
-        opened,
+        eval_set,
         statistics.OWN_FOLDER,
         nothing,
         "features",
@@ -225,10 +225,10 @@ def test_parts_on_machines_of_their_own_make_the_same_statistics(
 
 
 def test_a_file_that_is_known_is_not_decoded_again(
-    opened: FrozenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eval_set: EvalSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_photos(tmp_path / "others", 20)
-    first = compute(opened, source, Counting())
+    first = compute(eval_set, source, Counting())
     decoded: list[int] = []
 
     def counting(data: bytes, **options: object) -> object:
@@ -236,9 +236,9 @@ def test_a_file_that_is_known_is_not_decoded_again(
         return decode(data, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("palette_bench.score.statistics.decode", counting)
-    assert compute(opened, source, Counting(dies_after=0)).data_digest == first.data_digest
+    assert compute(eval_set, source, Counting(dies_after=0)).data_digest == first.data_digest
     assert decoded == []
     extra = make_photos(tmp_path / "more", 21) / "cats" / "photo-20.jpg"
     extra.rename(source / "cats" / "photo-20.jpg")
-    assert compute(opened, source, Counting()).data_digest != first.data_digest
+    assert compute(eval_set, source, Counting()).data_digest != first.data_digest
     assert len(decoded) == 1

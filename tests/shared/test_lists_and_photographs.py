@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.common.listing import FolderSource
 from palette_bench.common.progress import Silent
 from palette_bench.prepare.build import build
 from palette_bench.prepare.export import HoleColour, export
-from palette_bench.prepare.frozen import FrozenSet
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.prepare.selection.select import select
 from palette_bench.prepare.selection.tfds_order import tfds_order
-from palette_bench.prepare.sources.base import FolderSource
 from palette_bench.prepare.sources.datasets import LabelledSource
 from palette_bench.prepare.sources.labels import imagenet_name, read_imagenet_labels
 from palette_bench.prepare.verify import verify
@@ -75,11 +75,11 @@ def test_the_excluded_numbers_are_those_of_the_list() -> None:
 def test_real_photographs_become_a_set_and_are_exported(tmp_path: Path) -> None:
     choices = Choices(source=DATA / "imagenet-sample", name="sample")
     built = build(make_plan("folder", choices, progress=Silent()), jobs=2, replace=False, progress=Silent())
-    opened = FrozenSet(built.folder)
-    assert (built.count, len(opened.classes)) == (500, 500)
-    assert verify(opened, jobs=2, progress=Silent()).conditions == 500 * 13
-    task = opened.task("jpeg-qf10")
+    eval_set = EvalSet(built.folder)
+    assert (built.count, len(eval_set.classes)) == (500, 500)
+    assert verify(eval_set, jobs=2, progress=Silent()).conditions == 500 * 13
+    task = eval_set.task("jpeg-qf10")
     written = export(
-        opened, task, tmp_path / "out", holes=HoleColour.WHITE, references=False, jobs=2, progress=Silent()
+        eval_set, task, tmp_path / "out", holes=HoleColour.WHITE, references=False, jobs=2, progress=Silent()
     )
     assert written.count == len(list((tmp_path / "out" / "jpegs").rglob("*.jpg"))) == 500

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from palette_bench.publish.published import PALETTE, PublishedRow, PublishedTable, all_published_rows, table, tables
+from palette_bench.publish.published import (
+    PALETTE,
+    PublishedRow,
+    PublishedTable,
+    all_published_rows,
+    table,
+    tables,
+)
 
 SHARED = Path(os.environ.get("PALETTE_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
 pytestmark = pytest.mark.shared

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Task
 
 

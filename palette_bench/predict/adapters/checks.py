@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from palette_bench.common.errors import InputError, Problem
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput
-from palette_bench.prepare.images import ImageU8
 
 CONTRACT = "one numpy array [H, W, 3] uint8 RGB for each input, in their order"
 NEXT = "palette-bench adapter check tries a model on a few images"

@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
+from palette_bench.images.decode import encode_png
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host
 from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
 from palette_bench.predict.run import Options, composited, given_of, predict
-from palette_bench.predict.seeds import seed_of
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.plan import SIDE_MULTIPLE, Choices, make_plan
-from palette_bench.prepare.pngs import encode_png
 from palette_bench.prepare.sources import scenes32
 from palette_bench.protocol.tasks import task
 
@@ -120,9 +120,9 @@ def check_adapter(
     weights = card.checked_weights()
     with tempfile.TemporaryDirectory(prefix="palette-bench-check-", ignore_cleanup_errors=True) as name:
         scratch = _Scratch(Path(name).resolve())
-        opened = scratch.prepare(side)
+        eval_set = scratch.prepare(side)
         place = Place(
-            set_id=opened.set_id,
+            set_id=eval_set.set_id,
             task=chosen,
             size=side,
             samples=1,
@@ -132,7 +132,7 @@ def check_adapter(
             log=scratch.root / "log" / "stderr.log",
             seconds=seconds or DEFAULT_SECONDS,
         )
-        findings = _Kit(card, place, opened, scratch).check()
+        findings = _Kit(card, place, eval_set, scratch).check()
     return Report(card.name, chosen.name, side, tuple(findings))
 
 
@@ -142,7 +142,7 @@ class _Scratch:
 
     root: Path
 
-    def prepare(self, side: int) -> FrozenSet:
+    def prepare(self, side: int) -> EvalSet:
         """Make the folders and a small set of pictures ``side`` pixels wide."""
         for folder in (*self.watched, self.root / "log"):
             folder.mkdir()
@@ -153,7 +153,7 @@ class _Scratch:
             (source / f"{number:02}.png").write_bytes(encode_png(_resized(image, side)))
         with _environment({HOME_VARIABLE: str(self.root / "sets-home")}):
             plan = make_plan("folder", Choices(source=source, name=SET_NAME, size=side), progress=Silent())
-            return FrozenSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
+            return EvalSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
 
     @property
     def watched(self) -> tuple[Path, Path, Path]:
@@ -262,7 +262,7 @@ class _Runs:
     """In a host: whole runs over the small set; answers with the digest of the folder."""
 
     def __init__(self, set_folder: Path, card: Card, place: Place) -> None:
-        self._opened, self._card, self._place = FrozenSet(set_folder), card, place
+        self._opened, self._card, self._place = EvalSet(set_folder), card, place
 
     def __call__(self, request: tuple[Path, int]) -> str:
         """Predict into a folder, to be killed after so many outputs (0: never)."""
@@ -305,7 +305,7 @@ class _Difference:
 class _Kit:
     card: Card
     place: Place
-    opened: FrozenSet
+    eval_set: EvalSet
     scratch: _Scratch
     spoiled: set[str] = field(default_factory=set)
     hosts: dict[str, Host[Sequence[Wanted], _Seen]] = field(default_factory=dict)
@@ -365,8 +365,8 @@ class _Kit:
             return Finding(law, State.BROKEN, _short(error))
 
     def _wanted(self, run_seed: int) -> list[Wanted]:
-        conditions = self.opened.conditions(self.place.task)
-        items = self.opened.items[:PROBED]
+        conditions = self.eval_set.conditions(self.place.task)
+        items = self.eval_set.items[:PROBED]
         return [Wanted(given_of(i.id, conditions.of(i), seed_of(run_seed, i.id, 0)), 0) for i in items]
 
     def _host(self, name: str) -> "Host[Sequence[Wanted], _Seen]":
@@ -429,7 +429,7 @@ class _Kit:
         return Finding(Law.SEED, _state(kept), f"{text}; {said}")
 
     def _no_hole(self, wanted: list[Wanted]) -> Finding:
-        whole = [self.opened.reference(item) for item in self.opened.items[: len(wanted)]]
+        whole = [self.eval_set.reference(item) for item in self.eval_set.items[: len(wanted)]]
         given = [
             replace(w, given=replace(w.given, image=image, hole=np.zeros(image.shape[:2], np.bool_)))
             for w, image in zip(wanted, whole, strict=True)
@@ -462,7 +462,7 @@ class _Kit:
 
     def _run(self, name: str, out: Path, *, kill_after: int) -> str:
         host = Host[tuple[Path, int], str](
-            partial(_Runs, self.opened.folder, self.card, self.place),
+            partial(_Runs, self.eval_set.folder, self.card, self.place),
             name=self.card.name,
             environment=self.scratch.environment,
             folder=self.scratch.watched[0],

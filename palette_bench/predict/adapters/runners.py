@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
+from palette_bench.images.decode import IMAGE_SUFFIXES, BadImageError, decode
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import Adapter, ModelInput, Setting
 from palette_bench.predict.adapters.checks import checked_outputs, items_of
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.images import ImageU8
-from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
 from palette_bench.protocol.tasks import Task
 
 SHOWN_FRAMES = 3

@@ -12,12 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts import predictions
+from palette_bench.artifacts.evalset import Conditions, EvalSet
+from palette_bench.artifacts.predictions import output_name
 from palette_bench.common.canonical import file_digest, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
 from palette_bench.common.files import exclusive, write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.predict import output
+from palette_bench.images import canary
+from palette_bench.images.condition import luma
+from palette_bench.images.decode import BadImageError, encode_png
+from palette_bench.images.holes import composite
 from palette_bench.predict.importing import names
 from palette_bench.predict.importing.containers import ArrayFiles, ImageFiles, look
 from palette_bench.predict.importing.conventions import Axes, Convention, Resize, ValueRange
@@ -30,15 +36,16 @@ from palette_bench.predict.importing.lint import (
     is_deterministic,
     judge,
 )
-from palette_bench.predict.importing.pixels import Raw, as_nhwc, check_values, fit, paste_luma, read_image, row_image
+from palette_bench.predict.importing.pixels import (
+    Raw,
+    as_nhwc,
+    check_values,
+    fit,
+    paste_luma,
+    read_image,
+    row_image,
+)
 from palette_bench.predict.importing.tensors import load_array
-from palette_bench.prepare import canary
-from palette_bench.prepare.decode import BadImageError
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.holes import composite
-from palette_bench.prepare.frozen import Conditions, FrozenSet
-from palette_bench.prepare.pngs import encode_png
-from palette_bench.prepare.predicted import output_name
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task, TaskKind
 
@@ -125,8 +132,8 @@ _state: tuple[_Job, Conditions] | None = None
 
 def _prepare_worker(job: _Job) -> None:
     global _state
-    opened = FrozenSet(job.set_folder)
-    _state = (job, opened.conditions(opened.task(job.task)))
+    eval_set = EvalSet(job.set_folder)
+    _state = (job, eval_set.conditions(eval_set.task(job.task)))
 
 
 def _import_chunk(indices: Sequence[int]) -> tuple[int, list[_Row], list[Problem]]:
@@ -159,10 +166,10 @@ def _read(outputs: ImageFiles | _Rows, place: str | int) -> Raw:
 
 
 def _import_one(job: _Job, conditions: Conditions, index: int, sample: int, place: str | int) -> _Row:
-    opened = conditions.opened
-    item = opened.items[index]
+    eval_set = conditions.eval_set
+    item = eval_set.items[index]
     raw = _read(job.outputs, place)
-    fitted = fit(raw.pixels, opened.size, job.convention, job.resize)
+    fitted = fit(raw.pixels, eval_set.size, job.convention, job.resize)
     pixels = fitted.pixels
     condition = conditions.of(item)
     known = None if condition.hole is None else compare_known(pixels, condition.image, condition.hole)
@@ -196,7 +203,7 @@ def _import_one(job: _Job, conditions: Conditions, index: int, sample: int, plac
 def import_outputs(
     where: Path,
     convention: Convention,
-    opened: FrozenSet,
+    eval_set: EvalSet,
     task: Task,
     out: Path,
     options: Options,
@@ -214,9 +221,9 @@ def import_outputs(
     pattern = names.pattern_of(convention, options.pattern, options.strip_prefix, options.strip_suffix)
     paste = _luma_paste(convention, options, task)
     compositing = _composite(convention, options, task)
-    canary.check(GeometryName(opened.geometry))
+    canary.check(GeometryName(eval_set.geometry))
     _check_out(out)
-    outputs, found = _locate(where, convention, opened, options, pattern)
+    outputs, found = _locate(where, convention, eval_set, options, pattern)
     staging = out.parent / f".{out.name}.importing"
     model: dict[str, object] = {
         "name": options.name or convention.name,
@@ -226,16 +233,16 @@ def import_outputs(
         "weights_sha256": None,
         "config": {},
     }
-    identity = output.identity_of(opened, task, model, seed=None, samples=found.samples)
-    job = _Job(opened.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
+    identity = predictions.identity_of(eval_set, task, model, seed=None, samples=found.samples)
+    job = _Job(eval_set.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
     with _staged(staging):
-        rows = _write_all(job, where, opened, jobs=jobs, progress=progress)
+        rows = _write_all(job, where, eval_set, jobs=jobs, progress=progress)
         resized = any("resized" in row.how for row in rows)
         findings = [row.finding for row in rows]
         verdicts = judge(findings, samples=found.samples, resized=resized)
         _stop_at_errors(verdicts, where, strict=options.strict)
         samples_differ = not is_deterministic(verdicts) if found.samples > 1 else None
-        made = output.Made(
+        made = predictions.Made(
             digests={row.path: row.digest for row in rows},
             stochastic=samples_differ,
             post_processing=_steps(job, rows, options),
@@ -245,12 +252,12 @@ def import_outputs(
                 **({"about": dict(options.about)} if options.about else {}),
             },
         )
-        described = output.finish(staging, identity, made)
-        shutil.rmtree(staging / output.WORK_FOLDER, ignore_errors=True)
+        described = predictions.finish(staging, identity, made)
+        shutil.rmtree(staging / predictions.WORK_FOLDER, ignore_errors=True)
         if out.is_dir():
             out.rmdir()
         staging.rename(out)
-    return Imported(out, opened.count, found.samples, tuple(verdicts), described)
+    return Imported(out, eval_set.count, found.samples, tuple(verdicts), described)
 
 
 def _luma_paste(convention: Convention, options: Options, task: Task) -> bool:
@@ -277,10 +284,10 @@ def _check_out(out: Path) -> None:
 
 
 def _locate(
-    where: Path, convention: Convention, opened: FrozenSet, options: Options, pattern: re.Pattern[str]
+    where: Path, convention: Convention, eval_set: EvalSet, options: Options, pattern: re.Pattern[str]
 ) -> tuple[ImageFiles | _Rows, names.Found]:
     looked = look(where, convention)
-    order = names.read_order(options.order, opened) if options.order is not None else None
+    order = names.read_order(options.order, eval_set) if options.order is not None else None
     if isinstance(looked, ArrayFiles):
         if order is None:
             raise UsageError(
@@ -290,11 +297,11 @@ def _locate(
             )
         rows = _rows(looked, convention, options)
         lengths = [len(part) for part in rows.parts]
-        return rows, names.match_rows(lengths, opened, order, padded=convention.padded)
+        return rows, names.match_rows(lengths, eval_set, order, padded=convention.padded)
     if order is not None:
-        return looked, names.match_sorted(looked.paths, opened, order)
+        return looked, names.match_sorted(looked.paths, eval_set, order)
     exact = options.pattern is not None
-    return looked, names.match_files(looked.paths, opened, convention, pattern, exact=exact)
+    return looked, names.match_files(looked.paths, eval_set, convention, pattern, exact=exact)
 
 
 def _rows(files: ArrayFiles, convention: Convention, options: Options) -> _Rows:
@@ -334,7 +341,7 @@ def _staged(staging: Path) -> Iterator[None]:
             staging.with_name(staging.name + ".lock").unlink(missing_ok=True)
 
 
-def _write_all(job: _Job, where: Path, opened: FrozenSet, *, jobs: int, progress: Progress) -> list[_Row]:
+def _write_all(job: _Job, where: Path, eval_set: EvalSet, *, jobs: int, progress: Progress) -> list[_Row]:
     """Read and write every output that has a name. Raises InputError with all that is wrong, names included."""
     # Arrays are in this process: copies of them would cost more than what workers save.
     processes = 1 if isinstance(job.outputs, _Rows) else jobs
@@ -353,7 +360,7 @@ def _write_all(job: _Job, where: Path, opened: FrozenSet, *, jobs: int, progress
         raise InputError(
             "these outputs are not complete, or not usable",
             where=where,
-            expected=f"{opened.count} items of {opened.set_id}, {opened.size}x{opened.size}",
+            expected=f"{eval_set.count} items of {eval_set.set_id}, {eval_set.size}x{eval_set.size}",
             found=", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())),
             problems=sorted(problems, key=lambda problem: (problem.kind, problem.where)),
             next_step="other names: --pattern; other sizes: --resize; docs/importing.md has every convention",
@@ -397,7 +404,7 @@ def _steps(job: _Job, rows: Sequence[_Row], options: Options) -> list[dict[str, 
         steps.append({"step": "paste_luma", "luma_error": float(np.mean(errors))})
     known = [finding.known for finding in findings if finding.known is not None]
     if job.composite and known:
-        steps.append({"step": output.COMPOSITE_KNOWN, "known_region_error": float(np.mean(known))})
+        steps.append({"step": predictions.COMPOSITE_KNOWN, "known_region_error": float(np.mean(known))})
     return steps
 
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from palette_bench.common.errors import InputError, Problem
+from palette_bench.common.listing import Listing, list_files
+from palette_bench.images.decode import IMAGE_SUFFIXES
 from palette_bench.predict.importing.conventions import Convention
 from palette_bench.predict.importing.tensors import ARRAY_SUFFIXES, PICKLE_SUFFIXES, pickle_refused
-from palette_bench.prepare.sources.base import Listing, list_files
-from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
 
 LARGEST_MEMBER = 1 << 28
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import printable
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.types import HoleMask, ImageU8
 
 SUSPICIOUS = 2.0
 """Mean absolute error of the known region, in grey levels of 0..255, that rounding and JPEG at a good quality keep."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.images.decode import IMAGE_SUFFIXES
 from palette_bench.predict.importing.conventions import STEM, Convention
 from palette_bench.prepare.export import file_names
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
 from palette_bench.prepare.sources.labels import read_lines
 
 BELONGS_NOWHERE = "belongs to no item"
@@ -37,9 +37,9 @@ class Found:
 class Items:
     """The items of a set by everything that a file may be called."""
 
-    def __init__(self, opened: FrozenSet) -> None:
-        self.items = opened.items
-        self._by_id = {item.id: item.index for item in opened.items}
+    def __init__(self, eval_set: EvalSet) -> None:
+        self.items = eval_set.items
+        self._by_id = {item.id: item.index for item in eval_set.items}
         try:
             flat = file_names(list(self._by_id), flat=True)
         except InputError:
@@ -83,11 +83,11 @@ def pattern_of(
 
 
 def match_files(
-    paths: Sequence[str], opened: FrozenSet, convention: Convention, pattern: re.Pattern[str], *, exact: bool
+    paths: Sequence[str], eval_set: EvalSet, convention: Convention, pattern: re.Pattern[str], *, exact: bool
 ) -> Found:
     """Files by name. ``exact``: the group ``id`` is an item's name as it stands, because the user wrote the pattern."""
     wanted = _without_clutter(paths, convention)
-    items = Items(opened)
+    items = Items(eval_set)
     placed: list[tuple[str | int, int, int]] = []
     problems: list[Problem] = []
     for path in wanted:
@@ -96,7 +96,7 @@ def match_files(
             problems.append(Problem("extra", path, BELONGS_NOWHERE))
         else:
             placed.append((path, *place))
-    return _collect(placed, problems, opened, len(paths) - len(wanted))
+    return _collect(placed, problems, eval_set, len(paths) - len(wanted))
 
 
 def _without_clutter(paths: Sequence[str], convention: Convention) -> list[str]:
@@ -124,7 +124,7 @@ def _place(path: str, items: Items, pattern: re.Pattern[str], *, exact: bool) ->
 
 
 def _collect(
-    placed: Iterable[tuple[str | int, int, int]], problems: list[Problem], opened: FrozenSet, ignored: int
+    placed: Iterable[tuple[str | int, int, int]], problems: list[Problem], eval_set: EvalSet, ignored: int
 ) -> Found:
     """All outputs by item; samples may be numbered from 0 or from 1, but for all items alike."""
     found: defaultdict[int, dict[int, str | int]] = defaultdict(dict)
@@ -134,7 +134,7 @@ def _collect(
         else:
             found[index][sample] = place
     numbers = sorted({sample for samples in found.values() for sample in samples})
-    for item in opened.items:
+    for item in eval_set.items:
         if item.index not in found:
             problems.append(Problem("missing", item.id, ""))
         elif sorted(found[item.index]) != numbers:
@@ -148,12 +148,12 @@ def _collect(
     return Found(places, tuple(problems), ignored)
 
 
-def read_order(path: Path, opened: FrozenSet) -> list[int]:
+def read_order(path: Path, eval_set: EvalSet) -> list[int]:
     """The items that the lines of a file name, in its order. Raises InputError with all lines that name none.
 
     A line is an id or a file name, with or without folders before it, and maybe a label after it.
     """
-    items = Items(opened)
+    items = Items(eval_set)
     indices: list[int] = []
     problems: list[Problem] = []
     for number, line in enumerate(read_lines(path, kind="list of ids"), 1):
@@ -166,7 +166,7 @@ def read_order(path: Path, opened: FrozenSet) -> list[int]:
         raise InputError(
             "a list of ids names what is not in the set" if problems else "a list of ids is empty",
             where=path,
-            expected=f"lines like {opened.items[0].id}",
+            expected=f"lines like {eval_set.items[0].id}",
             problems=problems,
             next_step="give the list that the outputs were made from; export writes one, list.txt",
         )
@@ -185,7 +185,7 @@ def _listed(line: str, items: Items) -> int | None:
     return None
 
 
-def match_rows(rows: Sequence[int], opened: FrozenSet, order: Sequence[int], *, padded: bool) -> Found:
+def match_rows(rows: Sequence[int], eval_set: EvalSet, order: Sequence[int], *, padded: bool) -> Found:
     """Rows of arrays by a list of ids; ``rows`` are the lengths of the parts.
 
     Where the convention pads its parts, an item that the list repeats at the end of a part is a repetition and left
@@ -212,7 +212,7 @@ def match_rows(rows: Sequence[int], opened: FrozenSet, order: Sequence[int], *, 
         dropped += end - last
         for row in range(start, last):
             if order[row] in seen:
-                item = opened.items[order[row]].id
+                item = eval_set.items[order[row]].id
                 problems.append(
                     Problem("duplicate", f"row {row}", f"the list names {item} in row {seen[order[row]]} too")
                 )
@@ -220,19 +220,19 @@ def match_rows(rows: Sequence[int], opened: FrozenSet, order: Sequence[int], *, 
                 seen[order[row]] = row
                 placed.append((row, order[row], 0))
         start = end
-    return _collect(placed, problems, opened, dropped)
+    return _collect(placed, problems, eval_set, dropped)
 
 
 def _repeats(order: Sequence[int], row: int) -> bool:
     return order[row] in order[:row]
 
 
-def match_sorted(paths: Sequence[str], opened: FrozenSet, order: Sequence[int]) -> Found:
+def match_sorted(paths: Sequence[str], eval_set: EvalSet, order: Sequence[int]) -> Found:
     """Image files whose names say nothing but their order, by a list of ids."""
     ranked = sorted(
         paths, key=lambda path: [(len(word), word) if word.isdigit() else (0, word) for word in _words(path)]
     )
-    found = match_rows([len(ranked)], opened, order, padded=False)
+    found = match_rows([len(ranked)], eval_set, order, padded=False)
     named = {index: tuple(ranked[row] for row in rows if isinstance(row, int)) for index, rows in found.places.items()}
     return Found(named, found.problems, found.ignored)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.images.condition import luma
+from palette_bench.images.decode import FORMATS, MAX_PIXELS, BadImageError, Conversion, decode
+from palette_bench.images.types import GreyU8, ImageU8
 from palette_bench.predict.importing.conventions import Axes, ComesIn, Convention, Resize, ValueRange
-from palette_bench.prepare.decode import FORMATS, MAX_PIXELS, BadImageError, Conversion, decode
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.images import GreyU8, ImageU8
 
 REFUSED = frozenset((Conversion.SIXTEEN_BIT, Conversion.CMYK, Conversion.OTHER_COLOUR_SPACE))
 SLACK = 0.0005

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import ClassVar
 
 from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
-from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import TaskKind
 
 

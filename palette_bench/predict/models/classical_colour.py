@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from palette_bench.common.errors import InputError, Problem
+from palette_bench.images.condition import BLUE, GREEN, RED
+from palette_bench.images.types import GreyU8, ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.classical import OneByOne, parameters
-from palette_bench.prepare.degrade.colorize import BLUE, GREEN, RED
-from palette_bench.prepare.images import GreyU8, ImageU8
 from palette_bench.protocol.tasks import TaskKind
 
 LEVELS = 256

@@ -16,13 +16,19 @@ import safetensors.numpy
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
 from palette_bench.common.files import write_bytes
-from palette_bench.predict.models.classical_colour import LEVELS, Floats, Tensors, cumulative_histogram, resized
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.geometry import square_area
-from palette_bench.prepare.images import ImageU8
+from palette_bench.common.listing import list_files
+from palette_bench.images.condition import luma
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.geometry import square_area
+from palette_bench.images.types import ImageU8
+from palette_bench.predict.models.classical_colour import (
+    LEVELS,
+    Floats,
+    Tensors,
+    cumulative_histogram,
+    resized,
+)
 from palette_bench.prepare.sources import scenes32
-from palette_bench.prepare.sources.base import list_files
 from palette_bench.prepare.sources.datasets import open_folder
 
 PRIOR_PIXELS = 1_000
@@ -101,13 +107,13 @@ def training_images(source: Path | None, count: int, size: int) -> Iterator[Imag
             scenes, _ = scenes32.render(scenes32.Split.TRAIN, range(start, min(start + _CHUNK, count)))
             yield from scenes
         return
-    opened = open_folder(list_files(source)).source
-    names = sorted(opened.names())
+    eval_set = open_folder(list_files(source)).source
+    names = sorted(eval_set.names())
     chosen = names if len(names) <= count else [names[k * len(names) // count] for k in range(count)]
     problems = []
     for name in chosen:
         try:
-            pixels = decode(opened.read(name)).pixels
+            pixels = decode(eval_set.read(name)).pixels
         except BadImageError as error:
             problems.append(Problem("undecodable", name, str(error)))
             continue

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.classical import OneByOne, library, parameters
-from palette_bench.prepare.images import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Hole, TaskKind
 
 Floats = NDArray[np.float64]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from palette_bench.common.errors import InputError
+from palette_bench.images.condition import decode_jpeg
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.classical import OneByOne, library, parameters
-from palette_bench.prepare.degrade.jpeg import decode
-from palette_bench.prepare.images import ImageU8
 from palette_bench.protocol.tasks import TaskKind
 
 OFFSETS = (0, 5, 10, 15)
@@ -150,6 +150,6 @@ def shifted_mean(image: ImageU8, tables: dict[int, list[int]], subsampling: int)
             shifted = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge")
             buffer = io.BytesIO()
             Image.fromarray(shifted).save(buffer, "JPEG", qtables=tables, subsampling=subsampling)
-            total += decode(buffer.getvalue())[down:, right:]
+            total += decode_jpeg(buffer.getvalue())[down:, right:]
     count = len(OFFSETS) ** 2
     return ((total + count // 2) // count).astype(np.uint8)

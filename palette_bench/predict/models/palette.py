@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from palette_bench.artifacts.seeds import generator_of
 from palette_bench.common.errors import InputError, Problem, UsageError
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.predict.models.diffusion import KnownRegion
 from palette_bench.predict.models.samplers import Noise, SamplerConfig, read_sampler, sample
@@ -28,8 +30,6 @@ from palette_bench.predict.models.unet import (
     Output,
     preset,
 )
-from palette_bench.predict.seeds import generator_of
-from palette_bench.prepare.images import ImageU8
 
 FILL_STREAM, SAMPLE_STREAM = 0, 1
 """The two streams of an output's seed: what fills the condition's hole, and the noise of sampling (A6)."""

@@ -15,18 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet
+from palette_bench.artifacts.predictions import software
 from palette_bench.common.canonical import canonical_json, pixel_digest
 from palette_bench.common.errors import UsageError
 from palette_bench.common.progress import Progress, Silent
+from palette_bench.images.holes import fixed_hole
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import Adapter, ModelInput
 from palette_bench.predict.adapters.checks import checked_outputs, items_of
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host
 from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.predict.output import model_of, software
-from palette_bench.prepare.degrade.holes import fixed_hole
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.predict.run import model_of
 from palette_bench.protocol.tasks import TASKS, Task
 
 SCHEMA = 1
@@ -128,22 +129,22 @@ class Panoramas:
     described: Mapping[str, object]
 
 
-def make_panoramas(opened: FrozenSet, card: Card, plan: Plan, *, progress: Progress) -> Panoramas:
+def make_panoramas(eval_set: EvalSet, card: Card, plan: Plan, *, progress: Progress) -> Panoramas:
     """Panoramas of a set's references by a card's model.
 
     Raises UsageError for items that the set does not have and for a model that cannot uncrop at a side or does not
     run here, and what the model raises.
     """
-    items = _items(opened, plan.items)
-    _check(card, opened.size, plan.sides)
+    items = _items(eval_set, plan.items)
+    _check(card, eval_set.size, plan.sides)
     weights = card.checked_weights()
-    images: dict[str, ImageU8] = {item.id: opened.reference(item) for item in items}
+    images: dict[str, ImageU8] = {item.id: eval_set.reference(item) for item in items}
     for side in plan.sides:
         with tempfile.TemporaryDirectory(prefix="palette-bench-") as folder:
             place = Place(
-                set_id=opened.set_id,
+                set_id=eval_set.set_id,
                 task=side.task,
-                size=opened.size,
+                size=eval_set.size,
                 samples=1,
                 device=plan.device,
                 weights=weights,
@@ -153,7 +154,7 @@ def make_panoramas(opened: FrozenSet, card: Card, plan: Plan, *, progress: Progr
             )
             with _Hosted(card, place, plan.seconds) as model:
                 images = extend(model, images, side=side, steps=plan.steps, seed=plan.seed, progress=progress)
-    return Panoramas(images, _account(opened, card, plan, items, images))
+    return Panoramas(images, _account(eval_set, card, plan, items, images))
 
 
 class _Service:
@@ -200,13 +201,13 @@ class _Hosted:
             self._host.stop()
 
 
-def _items(opened: FrozenSet, wanted: Sequence[str]) -> list[FrozenItem]:
-    by_id = {item.id: item for item in opened.items}
+def _items(eval_set: EvalSet, wanted: Sequence[str]) -> list[EvalItem]:
+    by_id = {item.id: item for item in eval_set.items}
     if missing := [name for name in wanted if name not in by_id] or ([] if wanted else ["none"]):
         raise UsageError(
             "no such items",
-            where=opened.set_id,
-            expected=f"ids of the set's manifest, such as {opened.items[0].id}",
+            where=eval_set.set_id,
+            expected=f"ids of the set's manifest, such as {eval_set.items[0].id}",
             found=", ".join(missing),
         )
     return [by_id[name] for name in dict.fromkeys(wanted)]
@@ -225,9 +226,9 @@ def _check(card: Card, size: int, sides: Sequence[Side]) -> None:
 
 
 def _account(
-    opened: FrozenSet, card: Card, plan: Plan, items: Sequence[FrozenItem], images: Mapping[str, ImageU8]
+    eval_set: EvalSet, card: Card, plan: Plan, items: Sequence[EvalItem], images: Mapping[str, ImageU8]
 ) -> dict[str, object]:
-    def seeds(item: FrozenItem) -> dict[str, list[int]]:
+    def seeds(item: EvalItem) -> dict[str, list[int]]:
         return {
             side.value: [seed_of_step(plan.seed, item.id, side, step) for step in range(1, plan.steps + 1)]
             for side in plan.sides
@@ -235,11 +236,11 @@ def _account(
 
     return {
         "schema": SCHEMA,
-        "set": opened.set_id,
-        "version": opened.version,
-        "set_fingerprint": opened.fingerprint,
-        "data_digest": opened.data_digest,
-        "size": opened.size,
+        "set": eval_set.set_id,
+        "version": eval_set.version,
+        "set_fingerprint": eval_set.fingerprint,
+        "data_digest": eval_set.data_digest,
+        "size": eval_set.size,
         "width": plan.width,
         "model": model_of(card),
         "seed": plan.seed,

@@ -8,11 +8,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench.prepare.degrade import jpeg
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.freeform import freeform_mask, words_per_candidate
-from palette_bench.prepare.degrade.holes import fixed_hole
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.condition import decode_jpeg, encode_jpeg, luma
+from palette_bench.images.freeform import freeform_mask, words_per_candidate
+from palette_bench.images.holes import fixed_hole
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.tasks import FreeformBrush, Hole
 
 FREEFORM_RATE = 0.6
@@ -95,7 +94,7 @@ def degrade(family: Family, image: ImageU8, generator: np.random.Generator) -> t
         case Family.COLORIZE:
             return np.repeat(luma(image)[..., None], 3, axis=2), None
         case Family.JPEG:
-            return jpeg.decode(jpeg.encode(image, draw_quality(generator))), None
+            return decode_jpeg(encode_jpeg(image, draw_quality(generator))), None
         case Family.INPAINT:
             return image, draw_inpainting_hole(generator, image.shape[0])
         case Family.UNCROP:

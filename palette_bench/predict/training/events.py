@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from palette_bench.common.errors import UsageError
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 
 FOLDER = "tensorboard"
 

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.seeds import generator_of
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.models.diffusion import DiffusionConfig, gamma_of
-from palette_bench.predict.seeds import generator_of
 from palette_bench.predict.training.degradations import Family, degrade
-from palette_bench.prepare.images import HoleMask, ImageU8
 
 Floats32 = NDArray[np.float32]
 

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.func import functional_call
 
+from palette_bench.artifacts.seeds import generator_of
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.palette import (
     SAMPLE_STREAM,
     call_network,
@@ -20,11 +22,9 @@ from palette_bench.predict.models.palette import (
 )
 from palette_bench.predict.models.samplers import SamplerConfig, SamplerKind, Spacing
 from palette_bench.predict.models.unet import Network
-from palette_bench.predict.seeds import generator_of
 from palette_bench.predict.training.degradations import Family
 from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
 from palette_bench.predict.training.recipe import Kind, Recipe
-from palette_bench.prepare.images import ImageU8
 
 FIRST = 1 << 61
 """The first global index of the examples: no training comes this far."""

@@ -18,7 +18,14 @@ from palette_bench.predict.models.diffusion import (
     MaskNorm,
 )
 from palette_bench.predict.models.palette import read_config
-from palette_bench.predict.models.unet import GammaEmbedding, Mixing, NetworkConfig, NoisyInput, Output, preset
+from palette_bench.predict.models.unet import (
+    GammaEmbedding,
+    Mixing,
+    NetworkConfig,
+    NoisyInput,
+    Output,
+    preset,
+)
 from palette_bench.predict.training.degradations import Family
 
 

@@ -22,13 +22,12 @@ from PIL import Image
 from palette_bench.common.canonical import bytes_digest, canonical_json, lines_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import write_bytes
+from palette_bench.common.listing import list_files
+from palette_bench.images.decode import IMAGE_SUFFIXES, MAX_PIXELS, BadImageError, decode
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.training.examples import TrainingSource
 from palette_bench.predict.training.recipe import Recipe, SourceKind
-from palette_bench.prepare.decode import MAX_PIXELS, BadImageError, decode
-from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.sources import scenes32
-from palette_bench.prepare.sources.base import list_files
-from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
 
 IMAGENET_NAME = re.compile(r"(n\d{8})_\d+\.(?:jpe?g|png)", re.IGNORECASE)
 """A training image of ImageNet; those of the validation set are named otherwise and are not taken."""

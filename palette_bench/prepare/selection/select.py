@@ -11,7 +11,12 @@ from palette_bench.common.errors import InputError, Problem
 from palette_bench.prepare.selection.ctest10k import ctest10k
 from palette_bench.prepare.selection.tfds_order import tfds_order
 from palette_bench.prepare.sources.datasets import PLACES_CATEGORIES, LabelledSource
-from palette_bench.prepare.sources.labels import IMAGENET_VAL_IMAGES, imagenet_name, labels_digest, read_lines
+from palette_bench.prepare.sources.labels import (
+    IMAGENET_VAL_IMAGES,
+    imagenet_name,
+    labels_digest,
+    read_lines,
+)
 from palette_bench.protocol.definition import Family, Protocol, Rule, Selection
 
 REFERENCE_SUFFIXES = frozenset((".png", ".jpg"))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from palette_bench.common.errors import InputError, Problem
-from palette_bench.prepare.sources.base import Listing, Source, list_files
+from palette_bench.common.listing import Listing, Source, list_files
+from palette_bench.images.decode import IMAGE_SUFFIXES
 from palette_bench.prepare.sources.labels import (
     IMAGENET_CLASSES,
     IMAGENET_NAME,
@@ -23,9 +24,6 @@ PLACES_NAME = re.compile(r"Places365_val_(\d{8})\.jpe?g", re.IGNORECASE)
 PLACES_CATEGORIES = 365
 PLACES_LABEL_FILE = "places365_val.txt"
 IMAGENET_LABEL_FILE = "val_labels.txt"
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.errors import VerificationError
-from palette_bench.prepare.pngs import encode_png
+from palette_bench.images.decode import encode_png
 from palette_bench.prepare.sources import scenes32
 from palette_bench.prepare.sources.datasets import LabelledSource
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.files import write_bytes, write_json
-from palette_bench.prepare import canary
-from palette_bench.prepare.frozen import FrozenSet
+from palette_bench.images import canary
 from palette_bench.protocol.tasks import Task
 from palette_bench.publish.figures.page import Drawn
 
@@ -39,22 +39,22 @@ def figure(kind: str, caption: str, drawn: Drawn, facts: Mapping[str, object]) -
     return Figure(kind, caption, drawn, described)
 
 
-def set_facts(opened: FrozenSet) -> dict[str, object]:
+def set_facts(eval_set: EvalSet) -> dict[str, object]:
     """Which set."""
     return {
-        "id": opened.set_id,
-        "version": opened.version,
-        "status": opened.status.value,
-        "fingerprint": opened.fingerprint,
-        "data_digest": opened.data_digest,
-        "count": opened.count,
-        "size": opened.size,
+        "id": eval_set.set_id,
+        "version": eval_set.version,
+        "status": eval_set.status.value,
+        "fingerprint": eval_set.fingerprint,
+        "data_digest": eval_set.data_digest,
+        "count": eval_set.count,
+        "size": eval_set.size,
     }
 
 
-def task_facts(opened: FrozenSet, task: Task) -> dict[str, object]:
+def task_facts(eval_set: EvalSet, task: Task) -> dict[str, object]:
     """Which task."""
-    return {"name": task.name, "fingerprint": opened.task_fingerprint(task)}
+    return {"name": task.name, "fingerprint": eval_set.task_fingerprint(task)}
 
 
 def files_of(name: Path) -> tuple[Path, Path, Path]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet
 from palette_bench.common.errors import Problem, UsageError
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet
 
 DEFAULT_COUNT = 5
 MOST_NAMED = 12
@@ -25,7 +25,7 @@ class How(StrEnum):
 class Choice:
     """The items in the order of their rows."""
 
-    items: tuple[FrozenItem, ...]
+    items: tuple[EvalItem, ...]
     how: How
     of: int
 
@@ -50,7 +50,7 @@ class Choice:
         return {"how": self.how.value, "rule": self.rule, "of": self.of}
 
 
-def choose(opened: FrozenSet, *, ids: Sequence[str] = (), count: int | None = None) -> Choice:
+def choose(eval_set: EvalSet, *, ids: Sequence[str] = (), count: int | None = None) -> Choice:
     """The items of these ids, or ``count`` spread evenly (``DEFAULT_COUNT`` or all, where neither is given).
 
     Raises UsageError for ids that the set does not have or that come twice, for more items than there are, for both.
@@ -58,19 +58,19 @@ def choose(opened: FrozenSet, *, ids: Sequence[str] = (), count: int | None = No
     if ids and count is not None:
         raise UsageError("two ways to choose items", expected="ids or a count", found="both")
     if ids:
-        return Choice(_named(opened, ids), How.BY_HAND, opened.count)
-    count = min(DEFAULT_COUNT, opened.count) if count is None else count
-    if not 1 <= count <= opened.count:
-        raise UsageError("no such number of items", where=opened.set_id, expected=f"1..{opened.count}", found=count)
+        return Choice(_named(eval_set, ids), How.BY_HAND, eval_set.count)
+    count = min(DEFAULT_COUNT, eval_set.count) if count is None else count
+    if not 1 <= count <= eval_set.count:
+        raise UsageError("no such number of items", where=eval_set.set_id, expected=f"1..{eval_set.count}", found=count)
     return Choice(
-        tuple(opened.items[i * opened.count // count] for i in range(count)),
+        tuple(eval_set.items[i * eval_set.count // count] for i in range(count)),
         How.SPREAD,
-        opened.count,
+        eval_set.count,
     )
 
 
-def _named(opened: FrozenSet, ids: Sequence[str]) -> tuple[FrozenItem, ...]:
-    by_id = {item.id: item for item in opened.items}
+def _named(eval_set: EvalSet, ids: Sequence[str]) -> tuple[EvalItem, ...]:
+    by_id = {item.id: item for item in eval_set.items}
     problems: list[Problem] = []
     for place, name in enumerate(ids):
         if name not in by_id:
@@ -81,8 +81,8 @@ def _named(opened: FrozenSet, ids: Sequence[str]) -> tuple[FrozenItem, ...]:
     if problems:
         raise UsageError(
             "these items cannot be drawn",
-            where=opened.set_id,
-            expected=f"ids of the set's manifest, such as {opened.items[0].id}, each once",
+            where=eval_set.set_id,
+            expected=f"ids of the set's manifest, such as {eval_set.items[0].id}, each once",
             problems=problems,
         )
     return tuple(by_id[name] for name in ids)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.prepare.degrade.condition import Condition
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.condition import Condition
+from palette_bench.images.types import ImageU8
 from palette_bench.publish.figures.account import Figure, figure, set_facts, task_facts
 from palette_bench.publish.figures.choice import Choice
 from palette_bench.publish.figures.outputs import Outputs, describe
@@ -167,17 +167,17 @@ def _label_lines(blocks: Sequence[Block], cell_inches: float) -> int:
     return max(lines, default=0)
 
 
-def grid(opened: FrozenSet, outputs: Sequence[Outputs], choice: Choice, *, width: float = WIDTH_INCHES) -> Figure:
+def grid(eval_set: EvalSet, outputs: Sequence[Outputs], choice: Choice, *, width: float = WIDTH_INCHES) -> Figure:
     """Methods side by side on one task (Figures 3 to 6): input, each model's first sample, original."""
     task = outputs[0].task
     names = [of.title for of in outputs]
     caption = (
-        f"{_sentence_case(task.title)}: {_listed(names)} on {_set_name(opened)}. {choice.sentence}{_notes(outputs)}"
+        f"{_sentence_case(task.title)}: {_listed(names)} on {_set_name(eval_set)}. {choice.sentence}{_notes(outputs)}"
     )
-    return _methods("grid", opened, outputs, choice, names, (), width, caption, {})
+    return _methods("grid", eval_set, outputs, choice, names, (), width, caption, {})
 
 
-def attention(opened: FrozenSet, outputs: Sequence[Outputs], choice: Choice, *, width: float = WIDTH_INCHES) -> Figure:
+def attention(eval_set: EvalSet, outputs: Sequence[Outputs], choice: Choice, *, width: float = WIDTH_INCHES) -> Figure:
     """The architectures of Table 5 side by side, in its order, whatever the order of ``outputs``.
 
     Raises UsageError for a task that is no inpainting; InputError unless there is one model of each architecture, as
@@ -190,16 +190,16 @@ def attention(opened: FrozenSet, outputs: Sequence[Outputs], choice: Choice, *, 
     ordered = [by_name[name] for name in ARCHITECTURES]
     spans = (Span(FULLY_CONVOLUTIONAL, 1, 2), Span(SELF_ATTENTION, 3, 4))
     caption = (
-        f"Architectures of Table 5, {task.title}, on {_set_name(opened)}. {choice.sentence}"
+        f"Architectures of Table 5, {task.title}, on {_set_name(eval_set)}. {choice.sentence}"
         f"{_notes(outputs)} These are outputs; the paper shows no maps of attention."
     )
     more: dict[str, object] = {"architectures": list(ARCHITECTURES)}
-    return _methods("attention", opened, ordered, choice, list(ARCHITECTURES.values()), spans, width, caption, more)
+    return _methods("attention", eval_set, ordered, choice, list(ARCHITECTURES.values()), spans, width, caption, more)
 
 
 def _methods(
     kind: str,
-    opened: FrozenSet,
+    eval_set: EvalSet,
     outputs: Sequence[Outputs],
     choice: Choice,
     names: Sequence[str],
@@ -209,24 +209,26 @@ def _methods(
     more: Mapping[str, object],
 ) -> Figure:
     task = outputs[0].task
-    conditions = opened.conditions(task)
+    conditions = eval_set.conditions(task)
     rows = [
         [
             condition_shown(conditions.of(item)),
             *(of.image(item, 0) for of in outputs),
-            opened.reference(item),
+            eval_set.reference(item),
         ]
         for item in choice.items
     ]
     headings = [INPUT, *names, ORIGINAL]
-    laid = lay([Block("", rows)], headings, spans, width=width, title=f"{opened.set_id}, {task.title}", caption=caption)
+    laid = lay(
+        [Block("", rows)], headings, spans, width=width, title=f"{eval_set.set_id}, {task.title}", caption=caption
+    )
     return figure(
         kind,
         caption,
         laid.drawn,
         {
-            "set": set_facts(opened),
-            "tasks": [task_facts(opened, task)],
+            "set": set_facts(eval_set),
+            "tasks": [task_facts(eval_set, task)],
             "columns": headings,
             **_items(choice),
             "outputs": [of.as_json(choice.items, 1) for of in outputs],
@@ -237,7 +239,7 @@ def _methods(
 
 
 def diversity(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     outputs: Sequence[Outputs],
     choice: Choice,
     *,
@@ -259,22 +261,22 @@ def diversity(
         )
     blocks = []
     for of in outputs:
-        conditions = opened.conditions(of.task)
+        conditions = eval_set.conditions(of.task)
         rows = [
             [
                 condition_shown(conditions.of(item)),
                 *(of.image(item, sample) for sample in range(wanted)),
-                opened.reference(item),
+                eval_set.reference(item),
             ]
             for item in choice.items
         ]
         blocks.append(Block(_block_label(of, outputs), rows))
     headings = [INPUT, *(f"Sample {number}" for number in range(1, wanted + 1)), ORIGINAL]
     what = _listed([f"{of.title} ({of.task.title})" for of in outputs])
-    caption = f"Samples of {what} on {_set_name(opened)}. {choice.sentence} Samples are in the order of their seeds."
+    caption = f"Samples of {what} on {_set_name(eval_set)}. {choice.sentence} Samples are in the order of their seeds."
     if any(of.task.masked for of in outputs):
         caption += _HOLE
-    title = f"{opened.set_id}, samples"
+    title = f"{eval_set.set_id}, samples"
     laid = lay(blocks, headings, width=width, title=title, caption=caption)
     tasks = {of.task.name: of.task for of in outputs}
     return figure(
@@ -282,8 +284,8 @@ def diversity(
         caption,
         laid.drawn,
         {
-            "set": set_facts(opened),
-            "tasks": [task_facts(opened, task) for task in tasks.values()],
+            "set": set_facts(eval_set),
+            "tasks": [task_facts(eval_set, task) for task in tasks.values()],
             "columns": headings,
             **_items(choice),
             "outputs": [of.as_json(choice.items, wanted) for of in outputs],
@@ -313,8 +315,8 @@ def _notes(outputs: Sequence[Outputs]) -> str:
     return (_HOLE if outputs[0].task.masked else "") + (" Of several samples the first is shown." if several else "")
 
 
-def _set_name(opened: FrozenSet) -> str:
-    return f"{opened.set_id} version {opened.version}"
+def _set_name(eval_set: EvalSet) -> str:
+    return f"{eval_set.set_id} version {eval_set.version}"
 
 
 def _sentence_case(text: str) -> str:

@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from palette_bench.artifacts.record import MetricValue, RecordFile, ResultRecord
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures.account import Figure, figure
 from palette_bench.publish.figures.grid import WIDTH_INCHES
 from palette_bench.publish.figures.page import Page, drawable, fitted
 from palette_bench.score.recipes import RECIPES, Metric, named
-from palette_bench.score.record import MetricValue, ResultRecord
-from palette_bench.score.record_file import RecordFile
 
 DPI = 300.0
 PANEL_HEIGHT_INCHES = 2.3

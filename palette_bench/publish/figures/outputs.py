@@ -5,19 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet, Holes, open_only_set, open_set
+from palette_bench.artifacts.predictions import FINISHED, PREDICTIONS_FILE, Described, Predictions, described, locate
+from palette_bench.artifacts.record import RecordFile
+from palette_bench.artifacts.seeds import RULE, seed_of
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import read_json
 from palette_bench.common.progress import Progress
-from palette_bench.predict.seeds import RULE, seed_of
-from palette_bench.prepare.decode import BadImageError
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet, Holes, open_only_set, open_set
-from palette_bench.prepare.images import ImageU8
-from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE
+from palette_bench.images.decode import BadImageError
+from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.gate import Admitted, admit, examine, scored_image
-from palette_bench.score.predictions import Described, Predictions, described, locate
-from palette_bench.score.record_file import RecordFile
 
 NEXT = "finish them with the palette-bench predict that began them, or give a folder that is finished"
 
@@ -36,12 +35,12 @@ class Outputs:
     samples: int
     said: Described | None
     result_ids: tuple[str, ...]
-    _opened: FrozenSet = field(repr=False)
+    _opened: EvalSet = field(repr=False)
     _holes: Holes = field(repr=False)
     _predictions: Predictions = field(repr=False)
     _admitted: Admitted = field(repr=False)
 
-    def image(self, item: FrozenItem, sample: int) -> ImageU8:
+    def image(self, item: EvalItem, sample: int) -> ImageU8:
         """What ``score`` scores of one prediction. Raises VerificationError when it is no longer what was checked."""
         try:
             pixels = self._predictions.decode(self._predictions.read(item.index, sample)).pixels
@@ -55,7 +54,7 @@ class Outputs:
             )
         return scored_image(self._opened, self._holes, item, pixels)[0]
 
-    def as_json(self, items: Sequence[FrozenItem], samples: int) -> dict[str, object]:
+    def as_json(self, items: Sequence[EvalItem], samples: int) -> dict[str, object]:
         """What the account of a figure says: what made the images, and of each that is drawn its seed and digest."""
         origin = None if self.said is None else self.said.origin
         seed = None if origin is None else origin.seed
@@ -101,7 +100,7 @@ def describe(folder: Path) -> Mapping[str, Any]:
     return content
 
 
-def set_of(folders: Sequence[Path], name: str | None, task_name: str | None) -> FrozenSet:
+def set_of(folders: Sequence[Path], name: str | None, task_name: str | None) -> EvalSet:
     """The set called ``name``, or the one that the folders say, or the only prepared one that has the task.
 
     Raises InputError for folders of several sets.
@@ -120,10 +119,10 @@ def set_of(folders: Sequence[Path], name: str | None, task_name: str | None) -> 
     return open_only_set(None, _wanted_task(task_name))
 
 
-def task_of(opened: FrozenSet, folder: Path, name: str | None) -> Task:
+def task_of(eval_set: EvalSet, folder: Path, name: str | None) -> Task:
     """The task called ``name``, or what a folder says it is of. Raises UsageError when nothing says."""
     said = describe(folder).get("task")
-    return opened.task(_wanted_task(name or (said if isinstance(said, str) else None)))
+    return eval_set.task(_wanted_task(name or (said if isinstance(said, str) else None)))
 
 
 def _wanted_task(name: str | None) -> str:
@@ -172,7 +171,7 @@ def _title_of(folder: Path) -> str:
 
 
 def open_outputs(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     task: Task,
     where: Path,
     title: str,
@@ -187,19 +186,20 @@ def open_outputs(
     when the images are not those that ``predictions.json`` was finished with.
     """
     describe(where)
-    said, doubts = described(where, opened, task)
+    said, doubts = described(where, eval_set, task)
     if doubts:
         raise InputError(f"a {PREDICTIONS_FILE} cannot be read: nothing was drawn", where=where, found=doubts[0])
-    examined = examine(opened, task, where, jobs=jobs, progress=progress)
+    examined = examine(eval_set, task, where, jobs=jobs, progress=progress)
     if examined.problems:
         raise InputError(
             f"{len(examined.problems)} faults in the predictions: nothing was drawn",
             where=where,
-            expected=f"a {opened.size}x{opened.size} RGB image for each of the {opened.count} items of {opened.set_id}",
+            expected=f"a {eval_set.size}x{eval_set.size} RGB image for each of the {eval_set.count} items "
+            f"of {eval_set.set_id}",
             problems=examined.problems,
             next_step=NEXT,
         )
-    admitted = admit(opened, where, [examined])
+    admitted = admit(eval_set, where, [examined])
     if said is not None and said.tree_sha256 != admitted.tree_sha256:
         raise VerificationError(
             "these are not the images that the predictions were finished with",
@@ -213,9 +213,9 @@ def open_outputs(
         for of in records
         if of.record.predictions_digest == admitted.digest and of.record.scored.task == task.name
     ]
-    predictions, _ = locate(where, opened)
+    predictions, _ = locate(where, eval_set)
     return Outputs(
-        title, where, task, admitted.samples, said, tuple(mine), opened, opened.holes(task), predictions, admitted
+        title, where, task, admitted.samples, said, tuple(mine), eval_set, eval_set.holes(task), predictions, admitted
     )
 
 

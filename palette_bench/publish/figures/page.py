@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from palette_bench import __version__
 from palette_bench.common.errors import UsageError
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

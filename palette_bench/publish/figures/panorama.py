@@ -9,18 +9,12 @@ from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import read_json
 from palette_bench.common.tables import Table
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.panorama import SCHEMA, Side
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.images import ImageU8
 from palette_bench.publish.figures.account import Figure, figure
 from palette_bench.publish.figures.grid import INPUT, LONGEST_NAME, WIDTH_INCHES
-from palette_bench.publish.figures.page import (
-    LEAST_DPI,
-    POINTS_PER_INCH,
-    Page,
-    drawable,
-    enlarged,
-)
+from palette_bench.publish.figures.page import LEAST_DPI, POINTS_PER_INCH, Page, drawable, enlarged
 
 LABEL_POINTS = 8.0
 MARK_POINTS = 1.0

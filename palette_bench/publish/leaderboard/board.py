@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import UsageError
 from palette_bench.predict.card import Card, find_card
 from palette_bench.protocol.definition import Family, load_protocol, protocol_names
@@ -20,7 +21,6 @@ from palette_bench.publish.published import PublishedCell, PublishedRow, all_pub
 from palette_bench.publish.ranking import Contender, Place, standings
 from palette_bench.publish.score_table import Notes, number_text
 from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, for_protocol
-from palette_bench.score.record import MetricValue, ResultRecord
 
 PRINTED = "printed in a paper: which set, recipe and weights made it cannot be checked, so it is not ranked"
 

@@ -13,7 +13,12 @@ from palette_bench.common.files import write_bytes
 from palette_bench.publish import miniature
 from palette_bench.publish.leaderboard.board import boards
 from palette_bench.publish.leaderboard.check import check_tree
-from palette_bench.publish.leaderboard.readme import MINIATURE, miniature_readme, missing_of_miniature, readme
+from palette_bench.publish.leaderboard.readme import (
+    MINIATURE,
+    miniature_readme,
+    missing_of_miniature,
+    readme,
+)
 from palette_bench.publish.leaderboard.site import site
 
 README = "README.md"

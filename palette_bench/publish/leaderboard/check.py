@@ -7,11 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from palette_bench.artifacts.record import (
+    RECORD_FILE,
+    Items,
+    MetricValue,
+    RecordFile,
+    ResultRecord,
+    parse_items,
+    read_record,
+    signature,
+)
 from palette_bench.common import resources
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, VerificationError, printable
+from palette_bench.images.decode import BadImageError, decode
 from palette_bench.predict.card import AdapterKind, cards
-from palette_bench.prepare.decode import BadImageError, decode
 from palette_bench.protocol.definition import Family, Protocol, protocol_names
 from palette_bench.publish.comparable import declared_protocol, metric_reasons, set_reasons
 from palette_bench.publish.leaderboard.entry import (
@@ -33,9 +43,16 @@ from palette_bench.publish.leaderboard.entry import (
 )
 from palette_bench.publish.leaderboard.evidence import Follows, follows
 from palette_bench.score.backbones.base import canonical_fingerprint, spec_named
-from palette_bench.score.recipes import LPIPS, PIXELS, RECIPES, Direction, Metric, Recipe, Reference, for_protocol
-from palette_bench.score.record import RECORD_FILE, MetricValue, ResultRecord, signature
-from palette_bench.score.record_file import Items, RecordFile, parse_items, read_record
+from palette_bench.score.recipes import (
+    LPIPS,
+    PIXELS,
+    RECIPES,
+    Direction,
+    Metric,
+    Recipe,
+    Reference,
+    for_protocol,
+)
 from palette_bench.score.scoring import EVAL_SET
 
 RECORDS_FOLDER = "records"

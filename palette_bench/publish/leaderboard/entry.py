@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from palette_bench.artifacts.record import ITEMS_FILE, RECORD_FILE
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import Problem
 from palette_bench.common.tables import Table, is_digest
-from palette_bench.score.record import ITEMS_FILE, RECORD_FILE
 
 FORMAT = 1
 ENTRY_FILE = "entry.json"

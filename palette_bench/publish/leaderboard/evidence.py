@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.predictions import output_name, tree_digest
+from palette_bench.artifacts.record import Items, MetricValue, ResultRecord
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import Problem
-from palette_bench.prepare.predicted import output_name, tree_digest
 from palette_bench.score.metrics.estimate import QUANTILE, Estimate, from_influence, of_mean, of_share
 from palette_bench.score.recipes import RECIPES, Metric, Recipe
-from palette_bench.score.record import MetricValue, ResultRecord
-from palette_bench.score.record_file import Items
 
 FloatArray = NDArray[np.float64]
 DIGITS = 9

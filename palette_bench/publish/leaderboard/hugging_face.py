@@ -8,11 +8,11 @@ Hub, which takes that of the commit, and ``verifyToken`` to what the Hub ran its
 import json
 import re
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import UsageError, printable
 from palette_bench.publish.leaderboard.board import in_table_order
 from palette_bench.publish.leaderboard.entry import Entry
 from palette_bench.score.recipes import named
-from palette_bench.score.record import MetricValue, ResultRecord
 
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.publish.html import asset, escape, page
 from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, Details, TaskTable, in_table_order
 from palette_bench.publish.leaderboard.entry import AUDIT_FOLDER, Tier, is_link
 from palette_bench.publish.ranking import Place
 from palette_bench.publish.score_table import number_text
 from palette_bench.score.recipes import Direction, Recipe, named
-from palette_bench.score.record import MetricValue, ResultRecord
 
 INDEX = "index.html"
 MEANING = {

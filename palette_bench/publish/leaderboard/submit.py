@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import open_set
+from palette_bench.artifacts.predictions import locate
+from palette_bench.artifacts.record import ITEMS_FILE, RECORD_FILE, Items, Origin, ResultRecord, read_items, read_record
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import write_json
 from palette_bench.common.progress import Progress
+from palette_bench.images.decode import encode_png
 from palette_bench.predict.card import Card, find_card
-from palette_bench.prepare.frozen import open_set
-from palette_bench.prepare.pngs import encode_png
 from palette_bench.publish.leaderboard.check import WAITING, check_new
 from palette_bench.publish.leaderboard.entry import (
     ENTRIES_FOLDER,
@@ -30,9 +32,6 @@ from palette_bench.publish.leaderboard.entry import (
     slug_of,
 )
 from palette_bench.score.gate import admit, examine
-from palette_bench.score.predictions import locate
-from palette_bench.score.record import ITEMS_FILE, RECORD_FILE, Origin, ResultRecord
-from palette_bench.score.record_file import Items, read_items, read_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,17 +150,17 @@ def _audit_images(
     preds: Path, record: ResultRecord, items: Items, *, jobs: int, progress: Progress
 ) -> dict[int, bytes]:
     """The audit images as PNG files by place in the set, from predictions that are those of the record."""
-    opened = open_set(record.scored.set_id)
-    if opened.data_digest != record.scored.data_digest:
+    eval_set = open_set(record.scored.set_id)
+    if eval_set.data_digest != record.scored.data_digest:
         raise VerificationError(
             "the prepared set is not the one that was scored on",
-            where=opened.folder,
+            where=eval_set.folder,
             expected=f"data digest {record.scored.data_digest}",
-            found=f"data digest {opened.data_digest}",
+            found=f"data digest {eval_set.data_digest}",
             next_step="score the predictions again",
         )
-    task = opened.task(record.scored.task)
-    admitted = admit(opened, preds, [examine(opened, task, preds, jobs=jobs, progress=progress)])
+    task = eval_set.task(record.scored.task)
+    admitted = admit(eval_set, preds, [examine(eval_set, task, preds, jobs=jobs, progress=progress)])
     if (admitted.digest, admitted.tree_sha256) != (record.predictions_digest, record.tree_sha256):
         raise VerificationError(
             "these are not the predictions that were scored",
@@ -170,7 +169,7 @@ def _audit_images(
             found=f"images with tree_sha256 {admitted.tree_sha256}",
             next_step="give the folder that was scored, or score this one",
         )
-    predictions, _ = locate(preds, opened)
+    predictions, _ = locate(preds, eval_set)
     images: dict[int, bytes] = {}
     for item in audited(record.tree_sha256, items.ids):
         pixels = predictions.decode(predictions.read(item, 0)).pixels

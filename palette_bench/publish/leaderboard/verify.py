@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_json
 from palette_bench.common.home import home
@@ -14,7 +15,6 @@ from palette_bench.publish.leaderboard.check import entry_at
 from palette_bench.publish.leaderboard.entry import ENTRY_FILE, Tier, Verification
 from palette_bench.publish.ranking import Contender, undecided
 from palette_bench.score.recipes import named
-from palette_bench.score.record import MetricValue, ResultRecord
 
 RERUNS_FOLDER = "reruns"
 

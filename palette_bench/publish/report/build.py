@@ -58,7 +58,7 @@ def make_report(
     material = gather(result, preds, jobs=jobs, progress=progress)
     facts = find_facts(material, jobs=jobs, progress=progress)
     samples = min(material.record.samples, samples_shown)
-    layout = plan_layout(material.opened.count, material.opened.size, samples)
+    layout = plan_layout(material.eval_set.count, material.eval_set.size, samples)
     with _staged(folder) as staging:
         wanted = first_shown(facts, layout.count)
         full = write_pictures(material, layout, wanted, staging, jobs=jobs, progress=progress)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalItem, EvalSet
+from palette_bench.artifacts.record import FLOAT32, GroupRecord, GroupValue, MetricValue
 from palette_bench.common.errors import PaletteBenchError
 from palette_bench.common.home import features_folder
 from palette_bench.common.progress import Progress
-from palette_bench.prepare.frozen import FrozenItem, FrozenSet
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 from palette_bench.publish.report.material import Material
 from palette_bench.score import groups
 from palette_bench.score.backbones.base import load, spec_named
@@ -22,7 +23,6 @@ from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.estimate import Estimate
 from palette_bench.score.numbers import PER_ITEM
 from palette_bench.score.recipes import Metric, Recipe, named
-from palette_bench.score.record import FLOAT32, GroupRecord, GroupValue, MetricValue
 from palette_bench.score.scoring import network_labels
 
 if TYPE_CHECKING:
@@ -177,23 +177,23 @@ def headline(material: Material, metric: Metric) -> MetricValue | None:
 
 
 def _classes(material: Material, *, jobs: int, progress: Progress) -> Classes:
-    opened = material.opened
-    names = groups.class_names(opened)
-    labels = np.array([item.label for item in opened.items], np.int64) if opened.labelled else None
+    eval_set = material.eval_set
+    names = groups.class_names(eval_set)
+    labels = np.array([item.label for item in eval_set.items], np.int64) if eval_set.labelled else None
     if labels is not None and int(labels.max()) >= len(names):
         names = (*names, *map(str, range(len(names), int(labels.max()) + 1)))
     metric = headline(material, Metric.ACCURACY)
     columns = material.items.columns
     if metric is None or labels is None or not {"top1", "correct"} <= columns.keys():
         return Classes(names, labels, {}, None, None, None, None, "")
-    truth = network_labels(opened)
+    truth = network_labels(eval_set)
     if isinstance(truth, str):
         return Classes(names, labels, {}, None, None, None, None, truth)
     words = {int(number): names[label] for number, label in zip(truth, labels, strict=True)}
     if np.array_equal(truth, labels):
         words |= dict(enumerate(names))
     predicted, right = columns["top1"].astype(np.int64), columns["correct"] == 1.0
-    logits = _reference_logits(opened, metric, jobs=jobs, progress=progress)
+    logits = _reference_logits(eval_set, metric, jobs=jobs, progress=progress)
     if isinstance(logits, str):
         return Classes(names, labels, words, predicted, right, None, None, logits)
     found = accuracy(logits, truth)
@@ -210,14 +210,14 @@ class _KeptNetwork:
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    opened: FrozenSet
-    item: FrozenItem
+    eval_set: EvalSet
+    item: EvalItem
 
     def __call__(self) -> ImageU8:
-        return self.opened.reference(self.item)
+        return self.eval_set.reference(self.item)
 
 
-def _reference_logits(opened: FrozenSet, metric: MetricValue, *, jobs: int, progress: Progress) -> "Features | str":
+def _reference_logits(eval_set: EvalSet, metric: MetricValue, *, jobs: int, progress: Progress) -> "Features | str":
     """The outputs of the record's network for the references [N, classes], or why there are none."""
     recipe = named(metric.recipe)
     spec = spec_named(recipe.backbone)
@@ -227,7 +227,7 @@ def _reference_logits(opened: FrozenSet, metric: MetricValue, *, jobs: int, prog
     if recipe.fingerprint(network.fingerprint) != metric.fingerprint:
         return f"the record's {recipe.name} is not defined as in this version of the program"
     store = FeatureStore(features_folder())
-    values, found = store.load(network, [item.reference_digest for item in opened.items], progress=progress)
+    values, found = store.load(network, [item.reference_digest for item in eval_set.items], progress=progress)
     if found.all():
         return values[recipe.output]
     if metric.precision != FLOAT32:
@@ -238,7 +238,7 @@ def _reference_logits(opened: FrozenSet, metric: MetricValue, *, jobs: int, prog
         return f"{_NOT_KEPT}, and {error.what}"
     if backbone.fingerprint != network.fingerprint:
         return f"{_NOT_KEPT}, and the weights here are other ones"
-    loaders = [PixelItem(item.reference_digest, _Reference(opened, item)) for item in opened.items]
+    loaders = [PixelItem(item.reference_digest, _Reference(eval_set, item)) for item in eval_set.items]
     outputs = extract(loaders, [backbone], store, batch_size=None, workers=jobs, decode_processes=0, progress=progress)
     return outputs[backbone.name][recipe.output]
 
@@ -285,7 +285,7 @@ def _tables(material: Material) -> list[GroupTable]:
 
 def _grouped(material: Material, grouping: Grouping) -> list[Group]:
     if grouping is Grouping.CLASS:
-        return groups.by_class(material.opened) if material.opened.labelled else []
+        return groups.by_class(material.eval_set) if material.eval_set.labelled else []
     return groups.by_hole_size(material.checked) if grouping is Grouping.HOLE_SIZE else []
 
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palette_bench.artifacts.evalset import EvalSet, open_set
+from palette_bench.artifacts.predictions import Predictions, locate
+from palette_bench.artifacts.record import Items, RecordFile, ResultRecord, read_items, read_record
 from palette_bench.common.errors import Problem, UsageError, VerificationError
 from palette_bench.common.progress import Progress
-from palette_bench.prepare.frozen import FrozenSet, open_set
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.gate import Checked, admit, examine
-from palette_bench.score.predictions import Predictions, locate
-from palette_bench.score.record import ResultRecord
-from palette_bench.score.record_file import Items, RecordFile, read_items, read_record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +22,7 @@ class Material:
 
     of: RecordFile
     items: Items
-    opened: FrozenSet
+    eval_set: EvalSet
     task: Task
     predictions: Predictions
     checked: tuple[Checked, ...]
@@ -43,39 +42,39 @@ def gather(result: Path, preds: Path | None, *, jobs: int, progress: Progress) -
     """
     of = read_record(result)
     items = read_items(of)
-    opened = open_set(of.record.scored.set_id)
-    task = _task_as_scored(of, opened)
+    eval_set = open_set(of.record.scored.set_id)
+    task = _task_as_scored(of, eval_set)
     where = preds if preds is not None else _predictions_near(of)
-    admitted = admit(opened, where, [examine(opened, task, where, jobs=jobs, progress=progress)])
+    admitted = admit(eval_set, where, [examine(eval_set, task, where, jobs=jobs, progress=progress)])
     if admitted.digest != of.record.predictions_digest or admitted.tree_sha256 != of.record.tree_sha256:
         raise _other_predictions(of, items, where, admitted.rows, admitted.tree_sha256)
     return Material(
         of=of,
         items=items,
-        opened=opened,
+        eval_set=eval_set,
         task=task,
-        predictions=locate(where, opened)[0],
+        predictions=locate(where, eval_set)[0],
         checked=tuple(admitted.rows),
         digests=tuple(tuple(row.own_digest for row in samples) for samples in admitted.items.values()),
     )
 
 
-def _task_as_scored(of: RecordFile, opened: FrozenSet) -> Task:
+def _task_as_scored(of: RecordFile, eval_set: EvalSet) -> Task:
     """The task; raises VerificationError when the prepared set or its task is not the one that was scored."""
     scored = of.record.scored
-    task = opened.task(scored.task)
+    task = eval_set.task(scored.task)
     pairs = {
-        "version": (scored.version, opened.version),
-        "definition": (scored.fingerprint, opened.fingerprint),
-        "images": (scored.data_digest, opened.data_digest),
-        f"task {task.name}": (scored.task_fingerprint, opened.task_fingerprint(task)),
-        "number of items": (scored.count, opened.count),
+        "version": (scored.version, eval_set.version),
+        "definition": (scored.fingerprint, eval_set.fingerprint),
+        "images": (scored.data_digest, eval_set.data_digest),
+        f"task {task.name}": (scored.task_fingerprint, eval_set.task_fingerprint(task)),
+        "number of items": (scored.count, eval_set.count),
     }
     differing = [name for name, (recorded, here) in pairs.items() if recorded != here]
     if differing:
         raise VerificationError(
             "the prepared set is not the one that was scored",
-            where=opened.folder,
+            where=eval_set.folder,
             expected=", ".join(f"{name} {pairs[name][0]}" for name in differing),
             found=", ".join(f"{name} {pairs[name][1]}" for name in differing),
             next_step="prepare the set as it was then, or score the predictions again",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.record import GroupRecord, MetricValue, ResultRecord
 from palette_bench.publish.html import asset, data_block, escape, page
 from palette_bench.publish.published import PublishedRow, published_rows
 from palette_bench.publish.report.facts import Facts, GroupTable, ItemColumn
@@ -13,7 +14,6 @@ from palette_bench.publish.report.material import Material
 from palette_bench.publish.report.pictures import Layout
 from palette_bench.publish.score_table import COLUMN_OF_TITLE, ScoreTable, TableRow, number_text, score_table
 from palette_bench.score.recipes import Metric, named
-from palette_bench.score.record import GroupRecord, MetricValue, ResultRecord
 
 PACKAGE = "palette_bench.publish.report"
 SIGNIFICANT = 6
@@ -293,9 +293,9 @@ def _group_table(table: GroupTable) -> str:
         for name in names
     )
     rows = "".join(_group_row(group, names) for group in table.groups)
-    opened = " open" if len(table.groups) <= 32 else ""
+    eval_set = " open" if len(table.groups) <= 32 else ""
     return (
-        f'<details{opened}><summary>{escape(table.title)} <span class="quiet">{len(table.groups):,} groups, '
+        f'<details{eval_set}><summary>{escape(table.title)} <span class="quiet">{len(table.groups):,} groups, '
         f'{escape(table.note)}</span></summary><div class="scroll"><table class="sortable"><thead><tr>'
         '<th scope="col" aria-sort="none"><button type="button" class="sort">group</button></th>'
         '<th scope="col" class="number" aria-sort="none"><button type="button" class="sort">items</button></th>'

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from palette_bench.artifacts.evalset import Conditions, EvalSet
+from palette_bench.artifacts.predictions import Predictions
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, VerificationError
 from palette_bench.common.files import write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.common.workers import map_unordered
-from palette_bench.prepare.decode import BadImageError
-from palette_bench.prepare.degrade.condition import Condition
-from palette_bench.prepare.frozen import Conditions, FrozenSet
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.condition import Condition
+from palette_bench.images.decode import BadImageError
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.publish.report.material import Material
 from palette_bench.score.gate import scored_image
-from palette_bench.score.predictions import Predictions
 
 LARGEST_FOLDER = 140_000_000
 """Bytes that a folder may have; sheets come first, and full images fill what is left."""
@@ -102,13 +102,13 @@ class _Job:
     out: Path
 
 
-_state: tuple[_Job, FrozenSet, Conditions] | None = None
+_state: tuple[_Job, EvalSet, Conditions] | None = None
 
 
 def _prepare_worker(job: _Job) -> None:
     global _state
-    opened = FrozenSet(job.set_folder)
-    _state = job, opened, opened.conditions(opened.task(job.task))
+    eval_set = EvalSet(job.set_folder)
+    _state = job, eval_set, eval_set.conditions(eval_set.task(job.task))
 
 
 def write_pictures(
@@ -118,7 +118,7 @@ def write_pictures(
 
     Equal arguments give equal files. Raises VerificationError for images that changed since they were checked.
     """
-    job = _Job(material.opened.folder, material.task.name, material.predictions, material.digests, layout, out)
+    job = _Job(material.eval_set.folder, material.task.name, material.predictions, material.digests, layout, out)
     prepare = partial(_prepare_worker, job)
     processes = 1 if material.predictions.array is not None else jobs
     used = layout.count * PAGE_BYTES_AN_ITEM
@@ -189,14 +189,14 @@ def _line(index: int, edge: int) -> ImageU8:
     """Condition, first sample, reference, further samples [edge, columns * edge, 3]."""
     if _state is None:
         raise RuntimeError("the worker was not prepared")
-    job, opened, conditions = _state
-    item = opened.items[index]
-    samples = [_sample(job, opened, conditions, index, sample) for sample in range(job.layout.samples)]
-    images = [condition_image(conditions.of(item)), samples[0], opened.reference(item), *samples[1:]]
+    job, eval_set, conditions = _state
+    item = eval_set.items[index]
+    samples = [_sample(job, eval_set, conditions, index, sample) for sample in range(job.layout.samples)]
+    images = [condition_image(conditions.of(item)), samples[0], eval_set.reference(item), *samples[1:]]
     return np.concatenate([_resized(image, edge) for image in images], axis=1)
 
 
-def _sample(job: _Job, opened: FrozenSet, conditions: Conditions, index: int, sample: int) -> ImageU8:
+def _sample(job: _Job, eval_set: EvalSet, conditions: Conditions, index: int, sample: int) -> ImageU8:
     """A sample as it was scored."""
     name = f"{job.predictions.where}: {job.predictions.name(index, sample)}"
     try:
@@ -211,7 +211,7 @@ def _sample(job: _Job, opened: FrozenSet, conditions: Conditions, index: int, sa
             found=f"sha256 {found}",
             next_step="let nothing write there and run the command again",
         )
-    return scored_image(opened, conditions.holes, opened.items[index], pixels)[0]
+    return scored_image(eval_set, conditions.holes, eval_set.items[index], pixels)[0]
 
 
 def condition_image(condition: Condition) -> ImageU8:

@@ -6,7 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from palette_bench.score.backbones.base import Backend, Network
-from palette_bench.score.backbones.torch_common import TorchNetwork, Trunk, native_256, squeeze_224, torch_device
+from palette_bench.score.backbones.torch_common import (
+    TorchNetwork,
+    Trunk,
+    native_256,
+    squeeze_224,
+    torch_device,
+)
 
 _ONE_AT_A_TIME = threading.Lock()
 """The exporter keeps its state in globals, and torch its random numbers."""

@@ -8,7 +8,14 @@ import torch
 
 from palette_bench.common.errors import InputError
 from palette_bench.predict.training import checkpoints
-from palette_bench.predict.training.checkpoints import EMA, MODEL, OPTIMIZER, STATE_FILE, Checkpoint, folder_of
+from palette_bench.predict.training.checkpoints import (
+    EMA,
+    MODEL,
+    OPTIMIZER,
+    STATE_FILE,
+    Checkpoint,
+    folder_of,
+)
 
 
 def checkpoint(step: int) -> Checkpoint:

@@ -7,6 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
+from palette_bench.images.holes import fixed_hole
+from palette_bench.images.types import HoleMask
 from palette_bench.predict.training import degradations
 from palette_bench.predict.training.degradations import (
     QUALITIES,
@@ -18,8 +20,6 @@ from palette_bench.predict.training.degradations import (
     draw_uncropping_hole,
     quality_probabilities,
 )
-from palette_bench.prepare.degrade.holes import fixed_hole
-from palette_bench.prepare.images import HoleMask
 from palette_bench.protocol.tasks import Hole
 from tests.conftest import picture
 

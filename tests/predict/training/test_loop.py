@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.diffusion import KnownRegion, LossNorm, MaskNorm, loss_of, noisy_image
 from palette_bench.predict.models.palette import save_network
 from palette_bench.predict.models.unet import Network, ResidualBlock
@@ -24,7 +25,6 @@ from palette_bench.predict.training.export import export_weights
 from palette_bench.predict.training.loop import Options
 from palette_bench.predict.training.recipe import Kind, Recipe
 from palette_bench.predict.training.sources import SceneStream
-from palette_bench.prepare.images import ImageU8
 from tests.predict.training.runs import EACH_STEP, TINY, digests, last, metrics, recipe, run
 
 Weights = Mapping[str, Tensor]

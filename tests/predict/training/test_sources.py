@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.stats import chisquare
 
 from palette_bench.common.errors import InputError, UsageError
+from palette_bench.images.decode import BadImageError
 from palette_bench.predict.training.examples import ExampleStream, TrainingSource
 from palette_bench.predict.training.loop import _Microbatches, _prefetched
 from palette_bench.predict.training.ranks import Rank
@@ -22,7 +23,6 @@ from palette_bench.predict.training.sources import (
     position_of,
     random_crop,
 )
-from palette_bench.prepare.decode import BadImageError
 from tests.conftest import picture
 from tests.predict.training.runs import recipe
 

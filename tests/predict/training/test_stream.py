@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from palette_bench.artifacts.seeds import generator_of
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.diffusion import gamma_quartile
-from palette_bench.predict.seeds import generator_of
 from palette_bench.predict.training.examples import Batch, ExampleStream, TrainingSource
 from palette_bench.predict.training.loop import _Microbatches, _prefetched
 from palette_bench.predict.training.ranks import Rank
 from palette_bench.predict.training.recipe import Recipe
 from palette_bench.predict.training.sources import SceneStream
-from palette_bench.prepare.images import ImageU8
 from tests.predict.training.runs import recipe
 
 FIELDS = ("condition", "image", "hole", "noise", "gamma")

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.predictions import output_name, tree_digest
+from palette_bench.artifacts.record import (
+    RECORD_FILE,
+    MetricValue,
+    ResultRecord,
+    ScoredReference,
+    ScoredSet,
+    save,
+    signature,
+)
 from palette_bench.common.canonical import bytes_digest, fingerprint, pixel_digest
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.pngs import encode_png
-from palette_bench.prepare.predicted import output_name, tree_digest
+from palette_bench.images.decode import encode_png
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish.leaderboard.entry import (
     ENTRY_FILE,
@@ -29,15 +38,6 @@ from palette_bench.publish.leaderboard.submit import Declared, submit
 from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256
 from palette_bench.score.metrics.estimate import QUANTILE, Estimate, from_influence, of_mean, of_share
 from palette_bench.score.recipes import PIXELS, RECIPES, Direction
-from palette_bench.score.record import (
-    RECORD_FILE,
-    MetricValue,
-    ResultRecord,
-    ScoredReference,
-    ScoredSet,
-    save,
-    signature,
-)
 
 SET, TASK = "scenes32", "uncrop"
 COUNT = 2000

@@ -12,7 +12,7 @@ import pytest
 
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, VerificationError
-from palette_bench.prepare.pngs import encode_png
+from palette_bench.images.decode import encode_png
 from palette_bench.publish.leaderboard.check import CheckedTree, check_tree
 from palette_bench.publish.leaderboard.entry import Tier, Verification, audit_file, packed, unpacked
 from tests.publish.leaderboard.results import (
@@ -188,8 +188,8 @@ def test_a_record_that_was_changed_and_sealed_again_is_found(entry: Path, what: 
 
 
 def _result_id(content: dict[str, Any]) -> str:
+    from palette_bench.artifacts.record import IDENTITY
     from palette_bench.common.canonical import fingerprint
-    from palette_bench.score.record import IDENTITY
 
     reference = content["reference"]
     return fingerprint(

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from palette_bench.artifacts.record import Items, ResultRecord, read_items, read_record
 from palette_bench.publish.leaderboard.evidence import follows, rounding
-from palette_bench.score.record import ResultRecord
-from palette_bench.score.record_file import Items, read_items, read_record
 from tests.publish.leaderboard.results import a_result
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.record import ITEMS_FILE, RECORD_FILE
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError, VerificationError
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.publish.report.build import Report, make_report
-from palette_bench.score.record import ITEMS_FILE, RECORD_FILE
 from tests.publish.report.world import World, make_world
 
 
@@ -76,7 +76,7 @@ def test_predictions_compressed_anew_are_the_same(world: World, tmp_path: Path) 
 def test_a_further_sample_is_verified_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world(tmp_path / "world", count=3, samples=2)
     monkeypatch.setenv(HOME_VARIABLE, str(world.home))
-    item = world.opened.items[2].id
+    item = world.eval_set.items[2].id
     for name in ("0", "1"):
         (world.preds / item / f"{name}.png").rename(world.preds / item / f"{name}.was.png")
     (world.preds / item / "0.was.png").rename(world.preds / item / "0.png")
@@ -248,4 +248,4 @@ def test_no_name_becomes_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     start = text.index('id="report-data">') + len('id="report-data">')
     data = json.loads(text[start : text.index("</script>", start)])
     assert data["classNames"] == [EVIL, "<b>cats&'"]
-    assert data["ids"] == [item.id for item in world.opened.items]
+    assert data["ids"] == [item.id for item in world.eval_set.items]

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from palette_bench.artifacts.record import GroupRecord, GroupValue
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.publish.report.facts import LISTED, Facts, find_facts, first_shown, order
 from palette_bench.publish.report.material import Material, gather
-from palette_bench.score.record import GroupRecord, GroupValue
 from tests.publish.report.world import CA, FID, PD, WNIDS, World, distances, influences, make_world, wrong
 
 
@@ -25,7 +25,7 @@ def listed(facts: Facts, key: str) -> list[int]:
 
 def test_lists_are_in_the_order_of_their_numbers(world: World) -> None:
     _, facts = facts_of(world)
-    count = world.opened.count
+    count = world.eval_set.count
     by_distance = sorted(range(count), key=lambda item: distances(count)[item])
     assert listed(facts, "all") == list(range(count))
     assert listed(facts, "best") == by_distance
@@ -63,7 +63,7 @@ def test_groups_come_from_items_where_the_record_has_none(world: World) -> None:
     by_class, by_hole = facts.tables
     assert [group.name for group in by_class.groups] == list(WNIDS)
     assert sum(group.count for group in by_hole.groups) == 12
-    first = [item for item in range(12) if world.opened.items[item].label == 0]
+    first = [item for item in range(12) if world.eval_set.items[item].label == 0]
     value = by_class.groups[0].metrics[PD]
     assert value.value == pytest.approx(np.mean([distances(12)[item] for item in first]))
     assert by_class.groups[0].metrics[CA].value == pytest.approx(

@@ -10,10 +10,15 @@ from PIL import Image
 from palette_bench.common.errors import VerificationError
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
-from palette_bench.prepare.images import ImageU8
+from palette_bench.images.types import ImageU8
 from palette_bench.publish.report import pictures
 from palette_bench.publish.report.material import gather
-from palette_bench.publish.report.pictures import LARGEST_FOLDER, condition_image, plan_layout, write_pictures
+from palette_bench.publish.report.pictures import (
+    LARGEST_FOLDER,
+    condition_image,
+    plan_layout,
+    write_pictures,
+)
 from tests.publish.report.world import World, make_world, noisy
 
 
@@ -33,12 +38,12 @@ def test_small_images_are_exact_on_their_sheets(world: World, tmp_path: Path) ->
     assert write_pictures(material, layout, range(12), tmp_path, jobs=1, progress=Silent()) == ()
     sheet = pixels(tmp_path / layout.sheet_name(0))
     assert sheet.shape == (12 * 32, 3 * 32, 3)
-    conditions = world.opened.conditions(material.task)
-    for item in world.opened.items:
+    conditions = world.eval_set.conditions(material.task)
+    for item in world.eval_set.items:
         condition, prediction, reference = tiles(sheet[item.index * 32 : (item.index + 1) * 32])
         hole = conditions.of(item).hole
         assert hole is not None
-        expected = world.opened.reference(item)
+        expected = world.eval_set.reference(item)
         np.testing.assert_array_equal(reference, expected)
         # As it was scored: the model's own known region is not shown.
         own = noisy(expected, item.index, 0)
@@ -59,7 +64,7 @@ def test_items_of_several_sheets_and_samples(tmp_path: Path, monkeypatch: pytest
     write_pictures(material, layout, (), tmp_path, jobs=1, progress=Silent())
     assert len(list((tmp_path / "sheets").iterdir())) == 3
     last = tiles(pixels(tmp_path / layout.sheet_name(2)))
-    reference = world.opened.reference(world.opened.items[4])
+    reference = world.eval_set.reference(world.eval_set.items[4])
     for tile, expected in zip(last[1:], (noisy(reference, 4, 0), reference, noisy(reference, 4, 1)), strict=True):
         np.testing.assert_array_equal(tile, expected)
 
@@ -74,7 +79,7 @@ def test_large_images_are_thumbnails_and_some_are_whole(tmp_path: Path, monkeypa
     wanted = [5, 2, 0, 1, 3, 4]
     assert write_pictures(material, layout, wanted, everything, jobs=1, progress=Silent()) == tuple(range(6))
     whole = tiles(pixels(everything / layout.full_name(2)))
-    np.testing.assert_array_equal(whole[2], world.opened.reference(world.opened.items[2]))
+    np.testing.assert_array_equal(whole[2], world.eval_set.reference(world.eval_set.items[2]))
     thumbnail = tiles(pixels(everything / layout.sheet_name(0))[2 * 96 : 3 * 96])[2]
     near = np.asarray(Image.fromarray(whole[2]).resize((96, 96), Image.Resampling.LANCZOS)).astype(int)
     assert 0 < np.abs(thumbnail - near).mean() < 12

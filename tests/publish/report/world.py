@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.record import MetricValue, ResultRecord, save
 from palette_bench.common.home import HOME_VARIABLE, features_folder
 from palette_bench.common.progress import Silent
+from palette_bench.images.types import ImageU8
 from palette_bench.prepare.build import build
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.images import ImageU8
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score.backbones.base import spec_named
 from palette_bench.score.features import FeatureStore
 from palette_bench.score.gate import admit, examine
 from palette_bench.score.recipes import named
-from palette_bench.score.record import MetricValue, ResultRecord, save
 from tests.conftest import make_photos
 from tests.records import a_record
 
@@ -35,7 +35,7 @@ class World:
     """A home with the set, the folder of the predictions, and that of the record."""
 
     home: Path
-    opened: FrozenSet
+    eval_set: EvalSet
     preds: Path
     result: Path
     record: ResultRecord
@@ -73,27 +73,27 @@ def make_world(
         patch.setenv(HOME_VARIABLE, str(folder / "home"))
         source = make_photos(folder / "photos", count, classes=tuple(classes))
         plan = make_plan("folder", Choices(source=source, name="small", size=size), progress=Silent())
-        opened = FrozenSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
+        eval_set = EvalSet(build(plan, jobs=1, replace=False, progress=Silent()).folder)
         preds = folder / "preds"
-        for item in opened.items:
+        for item in eval_set.items:
             for sample in range(samples):
                 path = preds / (f"{item.id}.png" if samples == 1 else f"{item.id}/{sample}.png")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(draw(opened.reference(item), item.index, sample)).save(path)
-        record = record_of(opened, task, preds, folder / "result", change)
-        _keep_logits(opened)
-    return World(folder / "home", opened, preds, folder / "result", record)
+                Image.fromarray(draw(eval_set.reference(item), item.index, sample)).save(path)
+        record = record_of(eval_set, task, preds, folder / "result", change)
+        _keep_logits(eval_set)
+    return World(folder / "home", eval_set, preds, folder / "result", record)
 
 
 def record_of(
-    opened: FrozenSet,
+    eval_set: EvalSet,
     task: str,
     preds: Path,
     result: Path,
     change: Callable[[ResultRecord], ResultRecord] = lambda record: record,
 ) -> ResultRecord:
     """Write a record of these predictions, with made-up numbers, and its items."""
-    record, items = _scored(opened, task, preds, change)
+    record, items = _scored(eval_set, task, preds, change)
     save(record, items, result)
     return record
 
@@ -114,24 +114,24 @@ def influences(count: int) -> list[float]:
 
 
 def _scored(
-    opened: FrozenSet, task: str, preds: Path, change: Callable[[ResultRecord], ResultRecord]
+    eval_set: EvalSet, task: str, preds: Path, change: Callable[[ResultRecord], ResultRecord]
 ) -> tuple[ResultRecord, str]:
-    admitted = admit(opened, preds, [examine(opened, opened.task(task), preds, jobs=1, progress=Silent())])
-    base, count = a_record(), opened.count
+    admitted = admit(eval_set, preds, [examine(eval_set, eval_set.task(task), preds, jobs=1, progress=Silent())])
+    base, count = a_record(), eval_set.count
     scored = replace(
         base.scored,
-        set_id=opened.set_id,
-        name=opened.name,
-        version=opened.version,
-        status=opened.status.value,
-        variant=opened.variant,
-        fingerprint=opened.fingerprint,
-        data_digest=opened.data_digest,
+        set_id=eval_set.set_id,
+        name=eval_set.name,
+        version=eval_set.version,
+        status=eval_set.status.value,
+        variant=eval_set.variant,
+        fingerprint=eval_set.fingerprint,
+        data_digest=eval_set.data_digest,
         count=count,
-        size=opened.size,
-        geometry=opened.geometry,
+        size=eval_set.size,
+        geometry=eval_set.geometry,
         task=task,
-        task_fingerprint=opened.task_fingerprint(opened.task(task)),
+        task_fingerprint=eval_set.task_fingerprint(eval_set.task(task)),
     )
     metrics = {name: _metric(base.metrics["fid-scenes32"], name) for name in (FID, CA, PD, "psnr-rgb")}
     record = replace(
@@ -150,8 +150,8 @@ def _scored(
     fixed = ("id", "label", "prediction_sha256", "known_region_change", "hole_share")
     lines = [",".join([*fixed, f"{FID}_influence", "top1", "correct", "confidence", PD, "psnr"])]
     for row, distance, influence in zip(admitted.rows, distances(count), influences(count), strict=True):
-        item, correct = opened.items[row.index], row.index not in wrong(count)
-        top1 = _number(opened, item.label or 0) if correct else 5
+        item, correct = eval_set.items[row.index], row.index not in wrong(count)
+        top1 = _number(eval_set, item.label or 0) if correct else 5
         numbers = [row.known_change, row.hole_share, influence, top1, int(correct), 0.5, distance, row.psnr]
         cells = ["" if number is None else f"{number:.9g}" for number in numbers]
         lines.append(",".join([item.id, "" if item.label is None else str(item.label), row.own_digest, *cells]))
@@ -177,20 +177,20 @@ def _metric(base: MetricValue, name: str) -> MetricValue:
     )
 
 
-def _number(opened: FrozenSet, label: int) -> int:
+def _number(eval_set: EvalSet, label: int) -> int:
     """The class as the network numbers it."""
-    return {WNIDS[0]: 0, WNIDS[1]: 207}.get(opened.classes[label], label) if opened.classes else label
+    return {WNIDS[0]: 0, WNIDS[1]: 207}.get(eval_set.classes[label], label) if eval_set.classes else label
 
 
-def _keep_logits(opened: FrozenSet) -> None:
+def _keep_logits(eval_set: EvalSet) -> None:
     spec = spec_named(named(CA).backbone)
-    logits = np.zeros((opened.count, spec.outputs["logits"]), np.float32)
-    for item in opened.items:
-        logits[item.index, 9 if item.index % 6 == 1 else _number(opened, item.label or 0)] = 5.0
-    others = {name: np.zeros((opened.count, width), np.float32) for name, width in spec.outputs.items()}
+    logits = np.zeros((eval_set.count, spec.outputs["logits"]), np.float32)
+    for item in eval_set.items:
+        logits[item.index, 9 if item.index % 6 == 1 else _number(eval_set, item.label or 0)] = 5.0
+    others = {name: np.zeros((eval_set.count, width), np.float32) for name, width in spec.outputs.items()}
     FeatureStore(features_folder()).write(
         _Network(dict(spec.outputs), spec.fingerprint(WEIGHTS)),
-        [item.reference_digest for item in opened.items],
+        [item.reference_digest for item in eval_set.items],
         {**others, "logits": logits},
         progress=Silent(),
     )

@@ -1,35 +1,24 @@
 """A prepared set, opened for reading: its items, references, masks and conditions, each checked against its digest."""
 
+import io
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench.common.canonical import bytes_digest, file_digest, pixel_digest
+from palette_bench.common.canonical import bytes_digest, file_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, UsageError, VerificationError
 from palette_bench.common.files import read_json, read_jsonl
 from palette_bench.common.home import sets_folder
-from palette_bench.prepare.build import AGAIN, data_digest
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade.condition import Condition, hole_of, make_condition
-from palette_bench.prepare.images import HoleMask, ImageU8
-from palette_bench.prepare.layout import (
-    CONDITIONS_FILE,
-    MANIFEST_FILE,
-    MASKS_FILE,
-    SCHEMA,
-    SET_FILE,
-    mask_key,
-    read_masks,
-    reference_path,
-    task_folder,
-    unpack,
-)
+from palette_bench.images.condition import Condition, hole_of, make_condition
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.definition import (
     Family,
     GeometryName,
@@ -43,9 +32,86 @@ from palette_bench.protocol.definition import (
 )
 from palette_bench.protocol.tasks import TASKS, Task, TaskKind
 
+AGAIN = "prepare the set again with --replace"
+
+SCHEMA = 2
+SET_FILE = "set.json"
+MANIFEST_FILE = "manifest.jsonl"
+CONDITIONS_FILE = "conditions.jsonl"
+MASKS_FILE = "masks.npz"
+EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def reference_path(folder: Path, item_id: str) -> Path:
+    """Where the reference of an item lies in a set's folder."""
+    return folder / "references" / f"{item_id}.png"
+
+
+def task_folder(folder: Path, task: Task) -> Path:
+    """Where a task's conditions and masks lie in a set's folder."""
+    return folder / "tasks" / task.name
+
+
+def mask_key(task: Task) -> str:
+    """The key of a free-form task's array, as in the released mask files: ``10-20% freeform``."""
+    low, high = task.area_percent
+    return f"{low}-{high}% freeform"
+
+
+def pack(mask: HoleMask) -> NDArray[np.uint8]:
+    """Eight pixels a byte, [H * W / 8]; 1 = hole."""
+    return np.packbits(mask)
+
+
+def unpack(packed: NDArray[np.uint8], size: int) -> HoleMask:
+    """The mask [size, size] of a packed one."""
+    return np.unpackbits(packed, count=size * size).reshape(size, size).astype(np.bool_)
+
+
+def write_masks(stream: BinaryIO, key: str, count: int, row_bytes: int, parts: Iterable[NDArray[np.uint8]]) -> None:
+    """Write packed masks [count, row_bytes] as the only array of an npz file, part by part.
+
+    Equal masks give equal bytes.
+    """
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        info = zipfile.ZipInfo(f"{key}.npy", EARLIEST_ZIP_DATE)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "|u1", "fortran_order": False, "shape": (count, row_bytes)}
+        )
+        with archive.open(info, "w", force_zip64=True) as member:
+            member.write(header.getvalue())
+            for part in parts:
+                member.write(np.ascontiguousarray(part).tobytes())
+
+
+def read_masks(path: Path, key: str, count: int, size: int) -> NDArray[np.uint8]:
+    """Packed masks [count, size * size / 8] of an npz file, ours or a released one. Raises InputError."""
+    row_bytes = size * size // 8
+    # A damaged file may raise anything.
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            packed = np.asarray(archive[key])
+    except Exception as error:
+        raise InputError(
+            "a mask file cannot be read",
+            where=path,
+            expected=f"an npz with the key {key!r}",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+    if packed.dtype != np.uint8 or packed.size != count * row_bytes:
+        raise InputError(
+            "a mask file has the wrong content",
+            where=path,
+            expected=f"np.packbits of [{count}, {size}, {size}]: {count * row_bytes} bytes",
+            found=f"{packed.size} of {packed.dtype}",
+        )
+    return packed.reshape(count, row_bytes)
+
 
 @dataclass(frozen=True, slots=True)
-class FrozenItem:
+class EvalItem:
     """One item: its place in protocol order, id, class index (or None), digest of the reference's pixels."""
 
     index: int
@@ -54,7 +120,7 @@ class FrozenItem:
     reference_digest: str
 
 
-class FrozenSet:
+class EvalSet:
     """A prepared set on disk. Opening checks the definition and the manifest; pixels are checked as they are read."""
 
     def __init__(self, folder: Path) -> None:
@@ -158,7 +224,7 @@ class FrozenSet:
         )
 
     @cached_property
-    def items(self) -> tuple[FrozenItem, ...]:
+    def items(self) -> tuple[EvalItem, ...]:
         """All items in protocol order. Raises VerificationError when the manifest is not the one that was frozen."""
         path = self.folder / MANIFEST_FILE
         self._check_there(path)
@@ -184,9 +250,7 @@ class FrozenSet:
         for index, row in enumerate(rows):
             label = row["label"]
             items.append(
-                FrozenItem(
-                    index, str(row["id"]), label if isinstance(label, int) else None, str(row["reference_sha256"])
-                )
+                EvalItem(index, str(row["id"]), label if isinstance(label, int) else None, str(row["reference_sha256"]))
             )
         return tuple(items)
 
@@ -231,7 +295,7 @@ class FrozenSet:
             )
         return expected
 
-    def reference(self, item: FrozenItem) -> ImageU8:
+    def reference(self, item: EvalItem) -> ImageU8:
         """The reference [H, W, 3] of an item. Raises VerificationError when its pixels are not the frozen ones."""
         path = reference_path(self.folder, item.id)
         try:
@@ -312,7 +376,7 @@ class Holes:
     size: int
     packed: NDArray[np.uint8] | None
 
-    def of(self, item: FrozenItem) -> HoleMask | None:
+    def of(self, item: EvalItem) -> HoleMask | None:
         """The hole [H, W] of an item, None when the task hides nothing."""
         freeform = None if self.packed is None else unpack(self.packed[item.index], self.size)
         return hole_of(self.task, self.size, freeform)
@@ -322,19 +386,19 @@ class Holes:
 class Conditions:
     """The conditions of a task's items, recomputed from the references and checked against ``digests``."""
 
-    opened: FrozenSet
+    eval_set: EvalSet
     task: Task
     holes: Holes
     digests: tuple[str, ...]
 
-    def of(self, item: FrozenItem) -> Condition:
+    def of(self, item: EvalItem) -> Condition:
         """The condition of an item. Raises VerificationError when it is not the frozen one."""
-        condition = make_condition(self.task, self.opened.reference(item), self.holes.of(item))
+        condition = make_condition(self.task, self.eval_set.reference(item), self.holes.of(item))
         if condition.digest != self.digests[item.index]:
             raise VerificationError(
                 f"the condition of task {self.task.name} comes out otherwise than it was frozen",
-                where=f"{self.opened.set_id}: {item.id}",
-                expected=f"sha256 {self.digests[item.index]}, made with {_versions(self.opened.software)}",
+                where=f"{self.eval_set.set_id}: {item.id}",
+                expected=f"sha256 {self.digests[item.index]}, made with {_versions(self.eval_set.software)}",
                 found=f"sha256 {condition.digest}",
                 next_step="another JPEG encoder is the usual cause: install the Pillow that the set was made with",
             )
@@ -353,7 +417,7 @@ def prepared_sets() -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
 
 
-def open_set(name: str) -> FrozenSet:
+def open_set(name: str) -> EvalSet:
     """The prepared set of that name. Raises InputError naming the prepared ones otherwise."""
     folder = sets_folder() / name
     if name not in prepared_sets():
@@ -365,7 +429,7 @@ def open_set(name: str) -> FrozenSet:
             found="nothing" if not known else name,
             next_step=f"check the name, or {prepare_command(name)}",
         )
-    return FrozenSet(folder)
+    return EvalSet(folder)
 
 
 def prepare_command(set_id: str, *, size: int | None = None) -> str:
@@ -387,11 +451,11 @@ def prepare_command(set_id: str, *, size: int | None = None) -> str:
     return " ".join(parts)
 
 
-def open_only_set(name: str | None, task: str) -> FrozenSet:
+def open_only_set(name: str | None, task: str) -> EvalSet:
     """The set called ``name``, or the only prepared one that has ``task``. Raises UsageError when there are several."""
     if name is not None:
         return open_set(name)
-    candidates = [FrozenSet(sets_folder() / known) for known in prepared_sets()]
+    candidates = [EvalSet(sets_folder() / known) for known in prepared_sets()]
     fitting = [candidate for candidate in candidates if task in candidate.task_names]
     if len(fitting) == 1:
         return fitting[0]
@@ -406,3 +470,8 @@ def open_only_set(name: str | None, task: str) -> FrozenSet:
         expected="--set with one of " + ", ".join(candidate.set_id for candidate in fitting),
         found="no --set",
     )
+
+
+def data_digest(rows: Sequence[dict[str, Any]]) -> str:
+    """sha256 over ids, labels and decoded reference pixels, in protocol order: two equal ones are the same images."""
+    return fingerprint([[row["id"], row["label"], row["reference_sha256"]] for row in rows])

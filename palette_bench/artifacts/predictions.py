@@ -1,29 +1,186 @@
-"""Where predictions are, which item each belongs to and what made them; nothing is decoded here.
+"""A folder of predictions: names of its files, its digest, and ``predictions.json``, which says what it is."""
 
-Layouts: ``<id>.png``, ``<id>/<k>.png`` for several samples an item, names with the source's extension in them, and
-one ``.npz`` with ``arr_0`` [N, H, W, 3] uint8 in protocol order (guided-diffusion's).
-"""
-
+import contextlib
+import json
+import os
+import platform
+import secrets
+import sys
 import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.record import Origin, read_origin
+from palette_bench.artifacts.seeds import RULE
+from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.files import read_json
+from palette_bench.common.listing import list_files
 from palette_bench.common.tables import Table
-from palette_bench.prepare.decode import DecodedImage, decode
-from palette_bench.prepare.frozen import FrozenSet
-from palette_bench.prepare.predicted import FINISHED, PREDICTIONS_FILE
-from palette_bench.prepare.sources.base import list_files
-from palette_bench.prepare.sources.datasets import IMAGE_SUFFIXES
+from palette_bench.images import canary
+from palette_bench.images.decode import IMAGE_SUFFIXES, DecodedImage, decode
 from palette_bench.protocol.tasks import Task
-from palette_bench.score.record import Origin, read_origin
+
+PREDICTIONS_FILE = "predictions.json"
+FINISHED = "finished"
+"""The ``status`` of a folder that lacks nothing."""
+
+
+def output_name(item_id: str, sample: int, samples: int) -> str:
+    """The path of one output in its folder: ``<id>.png``, or ``<id>/<k>.png`` where there are several samples."""
+    return f"{item_id}.png" if samples == 1 else f"{item_id}/{sample}.png"
+
+
+def tree_digest(digests: Mapping[str, str]) -> str:
+    """sha256 over the sorted lines ``path sha256``: relative paths of all images and digests of their pixels."""
+    return lines_digest(sorted(f"{path} {digest}" for path, digest in digests.items()))
+
+
+SCHEMA = 1
+WORK_FOLDER = ".predict"
+"""Below the predictions while they are made: locks, journals, half-written files. It goes when they are finished."""
+
+RUNNING = "running"
+COMPOSITE_KNOWN = "composite_known"
+NEXT_CHANGED = "choose another --out, or run with the options that the folder was begun with"
+
+
+def identity_of(
+    eval_set: EvalSet, task: Task, model: Mapping[str, object], *, seed: int | None, samples: int
+) -> dict[str, object]:
+    """What two runs must have in common to be one: the images, the task, the model, the run's seed, the samples.
+
+    ``seed`` is None for outputs that were not made here.
+    """
+    return {
+        "schema": SCHEMA,
+        "set": eval_set.set_id,
+        "version": eval_set.version,
+        "set_fingerprint": eval_set.fingerprint,
+        "data_digest": eval_set.data_digest,
+        "task": task.name,
+        "task_fingerprint": eval_set.task_fingerprint(task),
+        "model": dict(model),
+        "seed": seed,
+        "samples": samples,
+        "count": eval_set.count,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What is known of a folder when all its images are there.
+
+    ``digests`` are of the pixels, by path. ``post_processing`` is what was done to the model's outputs, in order, one
+    ``{"step": name, ...}`` each. ``more`` are further facts, such as what an import was told.
+    """
+
+    digests: Mapping[str, str]
+    stochastic: bool | None
+    post_processing: Sequence[Mapping[str, object]] = ()
+    more: Mapping[str, object] = field(default_factory=dict)
+
+
+def begin(folder: Path, identity: Mapping[str, object]) -> None:
+    """Write ``predictions.json`` before the first image."""
+    _write(folder, {**identity, "status": RUNNING, "seed_rule": RULE})
+
+
+def finish(folder: Path, identity: Mapping[str, object], made: Made) -> dict[str, object]:
+    """Write ``predictions.json`` after the last image, and return what is in it."""
+    described: dict[str, object] = {
+        **identity,
+        "status": FINISHED,
+        "seed_rule": RULE,
+        "stochastic": made.stochastic,
+        "post_processing": [dict(step) for step in made.post_processing],
+        "tree_sha256": tree_digest(made.digests),
+        "software": software(),
+        **made.more,
+    }
+    _write(folder, described)
+    return described
+
+
+def _write(folder: Path, value: Mapping[str, object]) -> None:
+    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    place(folder, PREDICTIONS_FILE, text.encode())
+
+
+def place(folder: Path, name: str, data: bytes) -> None:
+    """Put a whole file into a folder of predictions: half of one is only ever seen in ``WORK_FOLDER``."""
+    work, target = folder / WORK_FOLDER, folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
+    temporary = work / f"{secrets.token_hex(8)}.tmp"
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)  # noqa: PTH105
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(target)
+        raise
+
+
+def read(folder: Path) -> dict[str, object] | None:
+    """What ``predictions.json`` says, None where there is none. Raises InputError when it cannot be read."""
+    if not (folder / PREDICTIONS_FILE).exists():
+        return None
+    return read_json(
+        folder / PREDICTIONS_FILE, kind="predictions", next_step="remove the folder, or choose another --out"
+    )
+
+
+def check_same(folder: Path, described: Mapping[str, object], identity: Mapping[str, object]) -> None:
+    """Raise InputError with every field in which a folder's run is not the one that is wanted."""
+    there, wanted = _flat(described), _flat(identity)
+    there = {name: value for name, value in there.items() if name in wanted or name.startswith("model.")}
+    problems = [
+        Problem("differs", name, f"the folder has {_shown(there, name)}, this command {_shown(wanted, name)}")
+        for name in sorted({*there, *wanted})
+        if there.get(name) != wanted.get(name) or (name in there) != (name in wanted)
+    ]
+    if problems:
+        raise InputError(
+            "this folder holds predictions of another run",
+            where=folder / PREDICTIONS_FILE,
+            problems=problems,
+            next_step=NEXT_CHANGED,
+        )
+
+
+def _shown(values: Mapping[str, object], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "nothing"
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested tables as one, keys joined by dots."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            # Tuples and lists are one thing in JSON.
+            flat[prefix + key] = json.loads(json.dumps(value))
+    return flat
+
+
+def software() -> dict[str, str]:
+    """Versions of the program, of what makes files of pixels, and of torch if it is installed."""
+    versions = {**canary.software(), "python": platform.python_version(), "platform": sys.platform}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["torch"] = metadata.version("torch")
+    return versions
+
 
 NPZ_KEY = "arr_0"
 BELONGS_NOWHERE = "belongs to no item"
@@ -62,13 +219,13 @@ class Predictions:
         return f"{NPZ_KEY}[{index}]" if self.array is not None else self.files[index][sample]
 
 
-def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
+def locate(where: Path, eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
     """The predictions at ``where`` and everything wrong with their names and number.
 
     Raises InputError when there is nothing to look at.
     """
     if where.suffix == ".npz" and where.is_file():
-        return _locate_npz(where, opened)
+        return _locate_npz(where, eval_set)
     if where.is_file():
         raise InputError(
             "the predictions are a single file",
@@ -91,11 +248,11 @@ def locate(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
         raise InputError(
             "there are no predictions here",
             where=where,
-            expected=f"{opened.count} images named like {opened.items[0].id}.png",
+            expected=f"{eval_set.count} images named like {eval_set.items[0].id}.png",
             found=f"{len(listing.entries)} other files" if listing.entries else "an empty folder",
             next_step="check --preds; palette-bench export writes the list of ids",
         )
-    return _match(where, images, opened)
+    return _match(where, images, eval_set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +280,7 @@ def described_from_json(value: object) -> Described | None:
     return Described(origin, tree)
 
 
-def described(where: Path, opened: FrozenSet, task: Task) -> tuple[Described | None, list[str]]:
+def described(where: Path, eval_set: EvalSet, task: Task) -> tuple[Described | None, list[str]]:
     """What made the predictions at ``where``, if their folder says so, and warnings where it says it badly.
 
     Raises InputError for predictions that were made for other images or for another task.
@@ -132,13 +289,13 @@ def described(where: Path, opened: FrozenSet, task: Task) -> tuple[Described | N
     if not path.is_file():
         return None, []
     content = read_json(path, kind="predictions", next_step="restore the file, or remove it: it is not needed to score")
-    wanted = {"data_digest": opened.data_digest, "task_fingerprint": opened.task_fingerprint(task)}
+    wanted = {"data_digest": eval_set.data_digest, "task_fingerprint": eval_set.task_fingerprint(task)}
     differing = [name for name, value in wanted.items() if content.get(name, value) != value]
     if differing:
         raise InputError(
             "these predictions were made for other conditions",
             where=path,
-            expected=f"{opened.set_id}, {task.name}",
+            expected=f"{eval_set.set_id}, {task.name}",
             found=f"{content.get('set')}, {content.get('task')} ({' and '.join(differing)} differ)",
             next_step="score them with --set and --task of their conditions",
         )
@@ -163,8 +320,8 @@ def described(where: Path, opened: FrozenSet, task: Task) -> tuple[Described | N
     return Described(origin, tree), []
 
 
-def _locate_npz(where: Path, opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
-    expected = (opened.count, opened.size, opened.size, 3)
+def _locate_npz(where: Path, eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
+    expected = (eval_set.count, eval_set.size, eval_set.size, 3)
     next_step = f"write it with numpy.savez({where.name!r}, {NPZ_KEY}=images), or give a folder of images"
     array: NDArray[np.uint8] | None = None
     # A damaged file may raise anything.
@@ -205,9 +362,9 @@ def _npz_header(where: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
             return shape, dtype
 
 
-def _match(where: Path, images: Sequence[str], opened: FrozenSet) -> tuple[Predictions, list[Problem]]:
-    by_id = {item.id: item.index for item in opened.items}
-    folded = {_folded(item.id): item.id for item in opened.items}
+def _match(where: Path, images: Sequence[str], eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
+    by_id = {item.id: item.index for item in eval_set.items}
+    folded = {_folded(item.id): item.id for item in eval_set.items}
     problems: list[Problem] = []
     found: defaultdict[int, dict[int, str]] = defaultdict(dict)
     for path in images:
@@ -223,7 +380,7 @@ def _match(where: Path, images: Sequence[str], opened: FrozenSet) -> tuple[Predi
         else:
             found[index][sample] = path
     most = max((len(samples) for samples in found.values()), default=1)
-    for item in opened.items:
+    for item in eval_set.items:
         samples = found.get(item.index)
         if samples is None:
             problems.append(Problem("missing", item.id, ""))

@@ -16,9 +16,9 @@ from PIL import features as pillow_features
 from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import Problem, VerificationError
-from palette_bench.prepare.decode import BadImageError, decode
-from palette_bench.prepare.degrade import jpeg
-from palette_bench.prepare.degrade.geometry import GEOMETRIES
+from palette_bench.images.condition import encode_jpeg
+from palette_bench.images.decode import BadImageError, decode
+from palette_bench.images.geometry import GEOMETRIES
 from palette_bench.protocol.definition import GeometryName
 
 SIZES = (32, 64)
@@ -44,7 +44,7 @@ def measure() -> dict[str, str]:
     ``decode sample``, ``resize geometry size sample``, ``encode quality sample``.
     """
     digests: dict[str, str] = {}
-    folder = resources.files("palette_bench.prepare") / "canary"
+    folder = resources.files("palette_bench.images") / "canary_files"
     for file in sorted((f for f in folder.iterdir() if f.name.endswith(SAMPLE_SUFFIXES)), key=lambda f: f.name):
         try:
             pixels = decode(file.read_bytes()).pixels
@@ -56,7 +56,7 @@ def measure() -> dict[str, str]:
             for size in SIZES:
                 digests[f"resize {name.value} {size} {file.name}"] = pixel_digest(geometry(pixels, size))
         for quality in QUALITIES:
-            digests[f"encode {quality} {file.name}"] = bytes_digest(jpeg.encode(pixels, quality))
+            digests[f"encode {quality} {file.name}"] = bytes_digest(encode_jpeg(pixels, quality))
     buffer = io.BytesIO()
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(buffer, "PNG")
     digests["round trip png"] = pixel_digest(decode(buffer.getvalue()).pixels)
@@ -69,7 +69,7 @@ def check(geometry: GeometryName) -> None:
     Only the given geometry's resizes count: ``square-area`` is arithmetic of our own, the others are Pillow's and do
     change between its releases.
     """
-    file = resources.files("palette_bench.prepare") / "canary" / EXPECTED_FILE
+    file = resources.files("palette_bench.images") / "canary_files" / EXPECTED_FILE
     expected: dict[str, dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
     found = measure()
     wrong = [

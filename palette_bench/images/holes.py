@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Hole
 
 

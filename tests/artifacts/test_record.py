@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from palette_bench.artifacts.record import SCHEMA, read_items, read_record, save
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import InputError, VerificationError
-from palette_bench.score.record import SCHEMA, save
-from palette_bench.score.record_file import read_items, read_record
 from tests.records import ITEMS, a_record
 
 

@@ -9,13 +9,11 @@ from PIL import Image
 from torchvision import transforms
 
 from palette_bench.common.canonical import pixel_digest
-from palette_bench.prepare.degrade import jpeg
-from palette_bench.prepare.degrade.colorize import luma
-from palette_bench.prepare.degrade.condition import hole_of, make_condition
-from palette_bench.prepare.degrade.freeform import candidates, draw_segments, freeform_masks
-from palette_bench.prepare.degrade.geometry import adm, centred_square, short_side_bilinear, square_area
-from palette_bench.prepare.degrade.holes import composite, fixed_hole, punch
-from palette_bench.prepare.images import HoleMask, ImageU8
+from palette_bench.images.condition import decode_jpeg, encode_jpeg, hole_of, luma, make_condition
+from palette_bench.images.freeform import candidates, draw_segments, freeform_masks
+from palette_bench.images.geometry import adm, centred_square, short_side_bilinear, square_area
+from palette_bench.images.holes import composite, fixed_hole, punch
+from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.tasks import TASKS, FreeformBrush, Hole
 from tests.conftest import picture
 
@@ -176,8 +174,8 @@ def test_the_batch_does_not_move_a_candidate(monkeypatch: pytest.MonkeyPatch) ->
         return [next(stream).area for _ in range(40)]
 
     expected = areas()
-    monkeypatch.setattr("palette_bench.prepare.degrade.freeform.FIRST_BATCH", 1)
-    monkeypatch.setattr("palette_bench.prepare.degrade.freeform.LARGEST_BATCH", 7)
+    monkeypatch.setattr("palette_bench.images.freeform.FIRST_BATCH", 1)
+    monkeypatch.setattr("palette_bench.images.freeform.LARGEST_BATCH", 7)
     assert areas() == expected
 
 
@@ -224,21 +222,21 @@ def test_free_form_masks_look_like_algorithm_1() -> None:
 
 def test_jpeg_conditions_are_libjpegs() -> None:
     image = picture(64, 64)
-    data = jpeg.encode(image, 10)
-    with Image.open(io.BytesIO(data)) as opened:
-        assert opened.format == "JPEG"
-        layers = opened.layer  # type: ignore[attr-defined]
+    data = encode_jpeg(image, 10)
+    with Image.open(io.BytesIO(data)) as eval_set:
+        assert eval_set.format == "JPEG"
+        layers = eval_set.layer  # type: ignore[attr-defined]
         assert [(h, v) for _, h, v, _ in layers] == [(2, 2), (1, 1), (1, 1)]
         # libjpeg scales the standard luminance table by 5000 / quality percent and clips at 255: 16 becomes 80.
-        assert opened.quantization[0][0] == 80  # type: ignore[attr-defined]
-        decoded = np.asarray(opened.convert("RGB"))
-    assert (jpeg.decode(data) == decoded).all()
-    assert jpeg.encode(image, 5) != data
+        assert eval_set.quantization[0][0] == 80  # type: ignore[attr-defined]
+        decoded = np.asarray(eval_set.convert("RGB"))
+    assert (decode_jpeg(data) == decoded).all()
+    assert encode_jpeg(image, 5) != data
 
 
 def test_more_compression_is_worse() -> None:
     image = picture(64, 64)
-    errors = [float(np.abs(jpeg.decode(jpeg.encode(image, q)).astype(int) - image).mean()) for q in (5, 10, 20, 95)]
+    errors = [float(np.abs(decode_jpeg(encode_jpeg(image, q)).astype(int) - image).mean()) for q in (5, 10, 20, 95)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > errors[-1] + 1
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from palette_bench.prepare.decode import BadImageError, Conversion, decode
+from palette_bench.images.decode import BadImageError, Conversion, decode
 from palette_bench.protocol.definition import ExifPolicy
 from tests.conftest import picture
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.bits import CounterBits, log, sincos
-from palette_bench.prepare.images import HoleMask
+from palette_bench.images.types import HoleMask
 from palette_bench.protocol.tasks import FreeformBrush
 
 DESIGN_SIZE = 256

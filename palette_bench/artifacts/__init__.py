@@ -1,0 +1,1 @@
+"""What lies on disk: evaluation sets, folders of predictions, records."""

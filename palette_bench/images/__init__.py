@@ -1,0 +1,1 @@
+"""Pixels: decoding, geometry, conditions, holes, free-form masks, and the decoder canary."""

@@ -1,1 +1,0 @@
-"""Reference -> condition, as pure functions."""

@@ -1,0 +1,1 @@
+"""Tests of palette_bench.artifacts."""
