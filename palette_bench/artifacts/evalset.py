@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.canonical import bytes_digest, file_digest, fingerprint, pixel_digest
-from palette_bench.common.errors import InputError, UsageError, VerificationError
+from palette_bench.common.errors import InputError, UsageError, VerificationError, did_you_mean
 from palette_bench.common.files import read_json, read_jsonl
 from palette_bench.common.home import sets_folder
 from palette_bench.images.condition import Condition, hole_of, make_condition
@@ -31,6 +31,7 @@ from palette_bench.protocol.definition import (
     protocol_names,
 )
 from palette_bench.protocol.tasks import TASKS, Task, TaskKind
+from palette_bench.protocol.tasks import task as named_task
 
 AGAIN = "prepare the set again with --replace"
 
@@ -259,13 +260,15 @@ class EvalSet:
         """Whether every item has a label."""
         return all(item.label is not None for item in self.items)
 
-    def task(self, name: str) -> Task:
-        """The task of that name. Raises UsageError when the set does not have it."""
+    def task(self, name: str | Task) -> Task:
+        """The task of that name, or the one given. Raises UsageError when the set does not have it."""
+        name = name.name if isinstance(name, Task) else name
         if name not in self.task_names or name not in TASKS:
             raise UsageError(
                 f"set {self.set_id} has no task of this name",
                 expected=f"one of {', '.join(self.task_names)}",
                 found=name,
+                next_step=did_you_mean(name, self.task_names),
             )
         return TASKS[name]
 
@@ -427,7 +430,7 @@ def open_set(name: str) -> EvalSet:
             where=sets_folder(),
             expected=f"one of {', '.join(known)}" if known else "a prepared set",
             found="nothing" if not known else name,
-            next_step=f"check the name, or {prepare_command(name)}",
+            next_step=did_you_mean(name, known, otherwise=f"check the name, or {prepare_command(name)}"),
         )
     return EvalSet(folder)
 
@@ -452,9 +455,13 @@ def prepare_command(set_id: str, *, size: int | None = None) -> str:
 
 
 def open_only_set(name: str | None, task: str) -> EvalSet:
-    """The set called ``name``, or the only prepared one that has ``task``. Raises UsageError when there are several."""
+    """The set called ``name``, or the only prepared one that has ``task``.
+
+    Raises UsageError when there are several, or no such task; InputError when no prepared set has it.
+    """
     if name is not None:
         return open_set(name)
+    named_task(task)
     candidates = [EvalSet(sets_folder() / known) for known in prepared_sets()]
     fitting = [candidate for candidate in candidates if task in candidate.task_names]
     if len(fitting) == 1:

@@ -1,8 +1,12 @@
 """The errors a user can cause, each with what failed, where, and what to do next."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+
+NEAR = 0.5
+"""How alike a name must be to be offered in place of another one: 1 is equal, 0 has nothing in common."""
 
 
 class ExitCode(IntEnum):
@@ -122,6 +126,12 @@ def summarise(problems: Sequence[Problem]) -> list[str]:
         if len(of_kind) > SHOWN_PER_KIND:
             lines.append(f"{kind}: and {len(of_kind) - SHOWN_PER_KIND} more")
     return lines
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str | None = None) -> str | None:
+    """``did you mean X?`` with the nearest of the ``known`` names, ``otherwise`` where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1, NEAR)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 class UsageError(PaletteBenchError):

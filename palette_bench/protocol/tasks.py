@@ -3,10 +3,12 @@
 What is taken away from a reference to make a condition. One task per condition, so a name says everything.
 """
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from palette_bench.common.errors import UsageError
+from palette_bench.common.errors import UsageError, did_you_mean
 
 
 class TaskKind(StrEnum):
@@ -111,9 +113,35 @@ def _jpeg(quality: int) -> Task:
     )
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
+BEST_QUALITY = 95
+"""libjpeg's qualities above it only make files larger."""
+
+_JPEG_NAME = re.compile(r"jpeg-qf([1-9][0-9]?)")
+
+
+class _Tasks(Mapping[str, Task]):
+    """Tasks by name: those listed, and any other JPEG quality of 1..95, so that a set's TOML may ask for one."""
+
+    def __init__(self, listed: Iterable[Task]) -> None:
+        self._listed = {task.name: task for task in listed}
+
+    def __getitem__(self, name: str) -> Task:
+        if name in self._listed:
+            return self._listed[name]
+        quality = _JPEG_NAME.fullmatch(name)
+        if quality is None or int(quality[1]) > BEST_QUALITY:
+            raise KeyError(name)
+        return _jpeg(int(quality[1]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+TASKS: Mapping[str, Task] = _Tasks(
+    (
         Task(name="colorize", title="colorization", kind=TaskKind.COLORIZE),
         Task(
             name="inpaint-center",
@@ -133,12 +161,20 @@ TASKS: dict[str, Task] = {
         _jpeg(10),
         _jpeg(20),
     )
-}
+)
+"""The tasks of the paper and of its figures; ``jpeg-qf1`` to ``jpeg-qf95`` can be looked up besides."""
 
 
-def task(name: str) -> Task:
-    """The task of that name. Raises UsageError with all names otherwise."""
+def task(name: "str | Task") -> Task:
+    """The task of that name, or the one given. Raises UsageError with all names and the nearest one otherwise."""
+    if isinstance(name, Task):
+        return name
     try:
         return TASKS[name]
     except KeyError as error:
-        raise UsageError("no such task", expected=f"one of {', '.join(TASKS)}", found=name) from error
+        raise UsageError(
+            "no such task",
+            expected=f"one of {', '.join(TASKS)}, or jpeg-qfN with N of 1..{BEST_QUALITY}",
+            found=name,
+            next_step=did_you_mean(name, TASKS),
+        ) from error

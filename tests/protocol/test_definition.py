@@ -13,7 +13,7 @@ from palette_bench.protocol.definition import (
     parse,
     protocol_names,
 )
-from palette_bench.protocol.tasks import task
+from palette_bench.protocol.tasks import TASKS, task
 
 # A change here is a new version of a set: every number published on the old one becomes incomparable.
 GOLDEN_SETS = {
@@ -115,3 +115,17 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         load_protocol("imagenet")
     with pytest.raises(UsageError, match="jpeg-qf5"):
         task("jpeg")
+
+
+def test_any_jpeg_quality_is_a_task_though_only_the_papers_are_listed() -> None:
+    assert TASKS["jpeg-qf50"].quality == 50
+    assert TASKS["jpeg-qf50"].canonical() == {**TASKS["jpeg-qf5"].canonical(), "name": "jpeg-qf50", "quality": 50}
+    assert [name for name in TASKS if name.startswith("jpeg-")] == ["jpeg-qf5", "jpeg-qf10", "jpeg-qf20"]
+    for name in ("jpeg-qf0", "jpeg-qf05", "jpeg-qf96", "jpeg-qf100", "jpeg-qf", "jpeg-qf1 "):
+        assert name not in TASKS
+
+
+def test_an_unknown_task_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="did you mean uncrop-left"):
+        task("uncorp-left")
+    assert task(TASKS["uncrop"]) is TASKS["uncrop"]
