@@ -27,9 +27,10 @@ from palette_bench.predict.card import find_card
 from palette_bench.predict.training.export import export_weights
 from palette_bench.prepare.build import build as build_set
 from palette_bench.prepare.plan import Choices, make_plan
-from palette_bench.publish import miniature, rows
 from palette_bench.publish.figures import account as figures
 from palette_bench.publish.leaderboard import build as leaderboard
+from palette_bench.publish.regress import runs as rows
+from palette_bench.publish.tables import miniature
 
 SET = "scenes32"
 ROOT = Path(__file__).parent.parent

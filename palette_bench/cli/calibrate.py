@@ -60,7 +60,7 @@ def command(
     """
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes
-    from palette_bench.publish.calibration import calibrate, markdown, parse_bands
+    from palette_bench.publish.calibrate import calibrate, markdown, parse_bands
     from palette_bench.score.backbones.base import Backend
     from palette_bench.score.calibrating import Options
 
@@ -86,7 +86,7 @@ def command(
     from rich import box
     from rich.table import Table
 
-    from palette_bench.publish.calibration import sheet
+    from palette_bench.publish.calibrate import sheet
 
     printed = sheet(found)
     click.echo(printed.title)

@@ -10,7 +10,7 @@ from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json
 
 if TYPE_CHECKING:
-    from palette_bench.publish.comparison import Comparison, MetricDifference
+    from palette_bench.publish.compare import Comparison, MetricDifference
     from palette_bench.score.recipes import Recipe
 
 MOST_GROUPS = 24
@@ -45,7 +45,7 @@ def command(
 
     Results of another set, task, recipe, network, precision or FID reference are refused, with every difference.
     """
-    from palette_bench.publish.comparison import compare, open_side
+    from palette_bench.publish.compare import compare, open_side
 
     found = compare(open_side(first), open_side(second), only=only, worst=worst, worst_by=worst_by)
     for warning in found.warnings:
@@ -92,8 +92,8 @@ def _print_metrics(found: "Comparison") -> None:
     from rich import box
     from rich.table import Table
 
-    from palette_bench.publish.comparison import Method
-    from palette_bench.publish.score_table import number_text
+    from palette_bench.publish.compare import Method
+    from palette_bench.publish.tables.score import number_text
 
     scored = found.first.record.scored
     title = f"{scored.task} on {scored.set_id} version {scored.version}: the same {scored.count} images"

@@ -44,9 +44,9 @@ def command(out: Path, *, jobs: int | None) -> None:
     from palette_bench.prepare.build import build
     from palette_bench.prepare.contact_sheet import contact_sheet
     from palette_bench.prepare.plan import Choices, make_plan
-    from palette_bench.publish import rows
-    from palette_bench.publish.comparison_sheet import Block, comparison_sheet
-    from palette_bench.publish.score_table import tasks_table
+    from palette_bench.publish.figures.comparison_sheet import Block, comparison_sheet
+    from palette_bench.publish.regress import runs as rows
+    from palette_bench.publish.tables.score import tasks_table
 
     processes = jobs or default_jobs()
     progress = console.progress()

@@ -10,7 +10,7 @@ from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json, jobs
 
 if TYPE_CHECKING:
-    from palette_bench.publish.regression import Outcome
+    from palette_bench.publish.regress.manifest import Outcome
 
 
 @click.command(
@@ -66,8 +66,9 @@ def command(
     from palette_bench.common.home import home
     from palette_bench.common.resources import own_manifest
     from palette_bench.common.workers import default_jobs
-    from palette_bench.publish import regression, regression_reports
-    from palette_bench.publish.recompute import Sources, chosen_rows, regress
+    from palette_bench.publish.regress import manifest as regression
+    from palette_bench.publish.regress import reports as regression_reports
+    from palette_bench.publish.regress.recompute import Sources, chosen_rows, regress
 
     loaded = regression.read_manifest(manifest or own_manifest())
     chosen = chosen_rows(loaded, rows)
@@ -114,7 +115,7 @@ def _print(titles: Mapping[str, str], outcomes: "Sequence[Outcome]") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from palette_bench.publish.regression import Status, counts
+    from palette_bench.publish.regress.manifest import Status, counts
 
     drawn = Table(box=box.SIMPLE_HEAD)
     drawn.add_column("table")

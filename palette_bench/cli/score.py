@@ -111,7 +111,7 @@ def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
         console.print_json(record.as_json())
         return
     from palette_bench.cli.tables import print_groups, print_others, print_score_table
-    from palette_bench.publish.score_table import score_table
+    from palette_bench.publish.tables.score import score_table
 
     print_score_table(score_table([record]))
     print_groups(record)

@@ -11,7 +11,7 @@ from palette_bench.cli.options import ANY_PATH, as_json
 
 if TYPE_CHECKING:
     from palette_bench.artifacts.record import ResultRecord
-    from palette_bench.publish.paper_table import PaperTable
+    from palette_bench.publish.tables.paper import PaperTable
 
 SCENES32 = "scenes32"
 
@@ -60,10 +60,10 @@ def command(
     """
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes
-    from palette_bench.publish import table_formats
-    from palette_bench.publish.citations import bibliography
-    from palette_bench.publish.methods_sentence import methods
-    from palette_bench.publish.table_formats import Format
+    from palette_bench.publish.tables import render as table_formats
+    from palette_bench.publish.tables.citations import bibliography
+    from palette_bench.publish.tables.methods import methods
+    from palette_bench.publish.tables.render import Format
 
     if number is None:
         _list(set_name, as_json=as_json)
@@ -126,8 +126,8 @@ def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
 
 
 def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, later: bool) -> "PaperTable":
-    from palette_bench.publish import published
-    from palette_bench.publish.paper_table import fill
+    from palette_bench.publish.tables import printed as published
+    from palette_bench.publish.tables.paper import fill
 
     printed = published.table(number)
     others = [row for row in published.all_published_rows() if later and row.paper.key != printed.paper.key]
@@ -136,8 +136,8 @@ def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, 
 
 def _miniature(number: str, records: list["ResultRecord"]) -> "PaperTable":
     from palette_bench.common.errors import UsageError
-    from palette_bench.publish import miniature
-    from palette_bench.publish.paper_table import fill_layout
+    from palette_bench.publish.tables import miniature
+    from palette_bench.publish.tables.paper import fill_layout
 
     layouts = miniature.layouts()
     layout = next((layout for layout in layouts if layout.number.lower() == number.lower()), None)
@@ -169,7 +169,8 @@ def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "Resul
 
 def _list(set_name: str | None, *, as_json: bool) -> None:
     """The tables there are."""
-    from palette_bench.publish import miniature, published
+    from palette_bench.publish.tables import miniature
+    from palette_bench.publish.tables import printed as published
 
     rows = [
         {"table": found.number, "sets": list(found.set_names), "title": found.title}

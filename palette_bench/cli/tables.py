@@ -11,9 +11,9 @@ from rich.markup import escape
 from palette_bench.artifacts.record import ResultRecord
 from palette_bench.cli import console
 from palette_bench.common.errors import printable
-from palette_bench.publish.paper_table import UNDECIDED, PaperTable, Source, TableCell, TableRow
-from palette_bench.publish.ranking import Place
-from palette_bench.publish.score_table import ScoreTable, number_text
+from palette_bench.publish.tables.paper import UNDECIDED, PaperTable, Source, TableCell, TableRow
+from palette_bench.publish.tables.ranking import Place
+from palette_bench.publish.tables.score import ScoreTable, number_text
 from palette_bench.score.recipes import Metric, named
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from palette_bench.artifacts.evalset import EvalSet, prepare_command
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Silent
 from palette_bench.protocol.definition import load_protocol
-from palette_bench.publish.calibration import (
+from palette_bench.publish.calibrate import (
     BANDS,
     Band,
     Calibration,
@@ -27,7 +27,7 @@ from palette_bench.publish.calibration import (
     sheet,
     summary,
 )
-from palette_bench.publish.published import Column
+from palette_bench.publish.tables.printed import Column
 from palette_bench.score.calibrating import NotComputed, Options, ReferenceNumber
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
 
@@ -212,7 +212,7 @@ def test_the_sheet_says_what_perfect_samples_score() -> None:
 
 
 def test_geometries_and_the_commands_that_prepare_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palette_bench.publish.calibration.prepared_sets", lambda: [f"{CTEST}+adm+released-masks"])
+    monkeypatch.setattr("palette_bench.publish.calibrate.prepared_sets", lambda: [f"{CTEST}+adm+released-masks"])
     found = [set_id for set_id, _ in geometry_variants(f"{CTEST}+released-masks")]
     words = ("+released-masks", "+short-side-bilinear+released-masks", "+adm+released-masks")
     assert found == [CTEST + each for each in words]

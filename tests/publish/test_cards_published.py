@@ -6,7 +6,7 @@ from palette_bench.predict.card import AdapterKind, Card, cards
 from palette_bench.predict.importing.conventions import CONVENTIONS
 from palette_bench.prepare.input_layouts import INPUT_LAYOUTS, HoleColour
 from palette_bench.protocol.tasks import TASKS
-from palette_bench.publish.published import all_published_rows, resolve
+from palette_bench.publish.tables.printed import all_published_rows, resolve
 
 OUTSIDE = [card for card in cards() if card.adapter.kind is AdapterKind.OUTSIDE]
 OWN = ("Palette", "Regression", "Reference", "Ground Truth")

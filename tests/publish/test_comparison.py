@@ -12,7 +12,7 @@ import pytest
 
 from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError, VerificationError
-from palette_bench.publish.comparison import Ahead, Comparison, Method, MetricDifference, compare, open_side
+from palette_bench.publish.compare import Ahead, Comparison, Method, MetricDifference, compare, open_side
 from palette_bench.score.metrics.estimate import of_mean
 from palette_bench.score.metrics.frechet import frechet_influence
 from tests.publish.paired_results import HOLES, IDS, LABELS, inputs, write_result

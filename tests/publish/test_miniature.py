@@ -11,9 +11,10 @@ from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
 from palette_bench.common.files import write_json
 from palette_bench.predict.card import find_card
-from palette_bench.publish import miniature
 from palette_bench.publish.leaderboard.build import built, demand_fresh
-from palette_bench.publish.miniature import (
+from palette_bench.publish.regress.manifest import read_manifest
+from palette_bench.publish.tables import miniature
+from palette_bench.publish.tables.miniature import (
     CA,
     DIVERSITY,
     FID,
@@ -26,7 +27,6 @@ from palette_bench.publish.miniature import (
     Row,
     Verdict,
 )
-from palette_bench.publish.regression import read_manifest
 from palette_bench.score.recipes import named
 from tests.records import a_record
 

@@ -10,9 +10,10 @@ from palette_bench.artifacts.record import Origin, ResultRecord, read_record
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.protocol.definition import GeometryName
-from palette_bench.publish import miniature, published
-from palette_bench.publish.paper_table import PaperTable, Source, TableCell, TableRow, fill, fill_layout
-from palette_bench.publish.ranking import Contender, Place, standings
+from palette_bench.publish.tables import miniature
+from palette_bench.publish.tables import printed as published
+from palette_bench.publish.tables.paper import PaperTable, Source, TableCell, TableRow, fill, fill_layout
+from palette_bench.publish.tables.ranking import Contender, Place, standings
 from palette_bench.score.recipes import Direction
 from tests.publish.paper_records import CA, FID, GOOD, IS, PD, photo_record, with_metric
 

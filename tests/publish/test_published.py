@@ -7,7 +7,7 @@ import pytest
 
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.protocol.definition import load_protocol
-from palette_bench.publish.published import (
+from palette_bench.publish.tables.printed import (
     PALETTE,
     Column,
     PublishedRow,

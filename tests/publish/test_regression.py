@@ -10,7 +10,7 @@ import pytest
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError
-from palette_bench.publish.regression import (
+from palette_bench.publish.regress.manifest import (
     Cell,
     Manifest,
     Missing,
@@ -21,7 +21,7 @@ from palette_bench.publish.regression import (
     judged,
     read_manifest,
 )
-from palette_bench.publish.regression_reports import junit, summary
+from palette_bench.publish.regress.reports import junit, summary
 from tests.records import a_record
 
 FID = "fid-scenes32"

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredReference, ScoredSet
-from palette_bench.publish.score_table import ScoreTable, score_table
+from palette_bench.publish.tables.score import ScoreTable, score_table
 
 SET = ScoredSet(
     set_id="imagenet-ctest10k",

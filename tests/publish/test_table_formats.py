@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 from palette_bench.cli.tables import print_score_table, render_paper_table
 from palette_bench.common.errors import printable
 from palette_bench.protocol.definition import GeometryName
-from palette_bench.publish import latex, markdown, published, table_formats
-from palette_bench.publish.citations import bibliography
-from palette_bench.publish.methods_sentence import Methods, methods
-from palette_bench.publish.paper_table import PaperTable, fill
-from palette_bench.publish.score_table import score_table
+from palette_bench.publish.tables import latex
+from palette_bench.publish.tables import markup as markdown
+from palette_bench.publish.tables import printed as published
+from palette_bench.publish.tables import render as table_formats
+from palette_bench.publish.tables.citations import bibliography
+from palette_bench.publish.tables.methods import Methods, methods
+from palette_bench.publish.tables.paper import PaperTable, fill
+from palette_bench.publish.tables.score import score_table
 from tests.publish.paper_records import CA, EVIL, FID, GOOD, photo_record, with_metric
 
 

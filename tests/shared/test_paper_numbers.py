@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from palette_bench.publish.published import (
+from palette_bench.publish.tables.printed import (
     PALETTE,
     PublishedRow,
     PublishedTable,

@@ -14,12 +14,12 @@ from palette_bench.common.errors import UsageError
 from palette_bench.predict.card import Card, find_card
 from palette_bench.protocol.definition import Family, load_protocol, protocol_names
 from palette_bench.protocol.tasks import TASKS
-from palette_bench.publish.comparable import metric_reasons, sample_notes, set_reasons
 from palette_bench.publish.leaderboard.check import CheckedTree, known_protocol, of_references
 from palette_bench.publish.leaderboard.entry import Entry, ModelFacts, Tier, slug_of
-from palette_bench.publish.published import PublishedCell, PublishedRow, all_published_rows, published_rows
-from palette_bench.publish.ranking import Contender, Place, standings
-from palette_bench.publish.score_table import Notes, number_text
+from palette_bench.publish.tables.comparable import metric_reasons, sample_notes, set_reasons
+from palette_bench.publish.tables.printed import PublishedCell, PublishedRow, all_published_rows, published_rows
+from palette_bench.publish.tables.ranking import Contender, Place, standings
+from palette_bench.publish.tables.score import Notes, number_text
 from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, for_protocol
 
 PRINTED = "printed in a paper: which set, recipe and weights made it cannot be checked, so it is not ranked"

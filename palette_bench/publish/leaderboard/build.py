@@ -10,7 +10,6 @@ from pathlib import Path
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_bytes
-from palette_bench.publish import miniature
 from palette_bench.publish.leaderboard.board import boards
 from palette_bench.publish.leaderboard.check import check_tree
 from palette_bench.publish.leaderboard.readme import (
@@ -20,6 +19,7 @@ from palette_bench.publish.leaderboard.readme import (
     readme,
 )
 from palette_bench.publish.leaderboard.site import site
+from palette_bench.publish.tables import miniature
 
 README = "README.md"
 NEXT = "palette-bench leaderboard build"

@@ -23,7 +23,6 @@ from palette_bench.common.errors import InputError, PaletteBenchError, Problem, 
 from palette_bench.images.decode import BadImageError, decode
 from palette_bench.predict.card import AdapterKind, cards
 from palette_bench.protocol.definition import Family, Protocol, protocol_names
-from palette_bench.publish.comparable import declared_protocol, metric_reasons, set_reasons
 from palette_bench.publish.leaderboard.entry import (
     AUDIT_FOLDER,
     ENTRIES_FOLDER,
@@ -42,6 +41,7 @@ from palette_bench.publish.leaderboard.entry import (
     unpacked,
 )
 from palette_bench.publish.leaderboard.evidence import Follows, follows
+from palette_bench.publish.tables.comparable import declared_protocol, metric_reasons, set_reasons
 from palette_bench.score.backbones.base import canonical_fingerprint, spec_named
 from palette_bench.score.recipes import (
     LPIPS,

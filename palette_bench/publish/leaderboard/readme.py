@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from palette_bench.publish import markdown, miniature
 from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, TaskTable
 from palette_bench.publish.leaderboard.entry import Tier
 from palette_bench.publish.leaderboard.site import MEANING
-from palette_bench.publish.ranking import Place
+from palette_bench.publish.tables import markup as markdown
+from palette_bench.publish.tables import miniature
+from palette_bench.publish.tables.ranking import Place
 from palette_bench.score.recipes import Direction
 
 MINIATURE = "scenes32"

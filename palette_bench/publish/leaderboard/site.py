@@ -8,8 +8,8 @@ from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.publish.html import asset, escape, page
 from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, Details, TaskTable, in_table_order
 from palette_bench.publish.leaderboard.entry import AUDIT_FOLDER, Tier, is_link
-from palette_bench.publish.ranking import Place
-from palette_bench.publish.score_table import number_text
+from palette_bench.publish.tables.ranking import Place
+from palette_bench.publish.tables.score import number_text
 from palette_bench.score.recipes import Direction, Recipe, named
 
 INDEX = "index.html"

@@ -10,10 +10,10 @@ from palette_bench.common.files import write_json
 from palette_bench.common.home import home
 from palette_bench.common.progress import Progress
 from palette_bench.predict.card import find_card
-from palette_bench.publish import rows
 from palette_bench.publish.leaderboard.check import entry_at
 from palette_bench.publish.leaderboard.entry import ENTRY_FILE, Tier, Verification
-from palette_bench.publish.ranking import Contender, undecided
+from palette_bench.publish.regress import runs as rows
+from palette_bench.publish.tables.ranking import Contender, undecided
 from palette_bench.score.recipes import named
 
 RERUNS_FOLDER = "reruns"

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from palette_bench.artifacts.record import GroupRecord, MetricValue, ResultRecord
 from palette_bench.publish.html import asset, data_block, escape, page
-from palette_bench.publish.published import PublishedRow, published_rows
 from palette_bench.publish.report.facts import Facts, GroupTable, ItemColumn
 from palette_bench.publish.report.material import Material
 from palette_bench.publish.report.pictures import Layout
-from palette_bench.publish.score_table import COLUMN_OF_TITLE, ScoreTable, TableRow, number_text, score_table
+from palette_bench.publish.tables.printed import PublishedRow, published_rows
+from palette_bench.publish.tables.score import COLUMN_OF_TITLE, ScoreTable, TableRow, number_text, score_table
 from palette_bench.score.recipes import Metric, named
 
 PACKAGE = "palette_bench.publish.report"

@@ -8,7 +8,7 @@ import pytest
 from palette_bench.publish.leaderboard.board import Board, BoardRow, TaskTable, boards
 from palette_bench.publish.leaderboard.check import check_tree
 from palette_bench.publish.leaderboard.entry import Tier
-from palette_bench.publish.ranking import Place
+from palette_bench.publish.tables.ranking import Place
 from tests.publish.leaderboard.results import an_entry, reseal_record
 
 

@@ -122,9 +122,9 @@ def test_the_miniature_waits_for_its_records(site: Path) -> None:
 
 
 def test_the_miniatures_page_gains_the_entries_of_others(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from palette_bench.publish import miniature
     from palette_bench.publish.leaderboard.board import boards
     from palette_bench.publish.leaderboard.check import check_tree
+    from palette_bench.publish.tables import miniature
 
     monkeypatch.setattr(miniature, "render_readme", lambda _: "# The miniature\n")
     board = next(board for board in boards(check_tree([site])) if board.set_id == "scenes32")

@@ -14,8 +14,8 @@ from palette_bench.predict.card import Card, find_card
 from palette_bench.prepare.build import build
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.protocol.definition import Family
-from palette_bench.publish import rows
-from palette_bench.publish.regression import Manifest, Missing, Outcome, Row, Status, judged
+from palette_bench.publish.regress import runs as rows
+from palette_bench.publish.regress.manifest import Manifest, Missing, Outcome, Row, Status, judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

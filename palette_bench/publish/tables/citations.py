@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from palette_bench import __version__
-from palette_bench.publish.latex import escape
-from palette_bench.publish.published import Paper
+from palette_bench.publish.tables.latex import escape
+from palette_bench.publish.tables.printed import Paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

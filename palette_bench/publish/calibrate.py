@@ -22,8 +22,8 @@ from palette_bench.protocol.definition import (
     load_protocol,
     protocol_names,
 )
-from palette_bench.publish.published import Column, PublishedCell, published_rows
-from palette_bench.publish.score_table import number_text
+from palette_bench.publish.tables.printed import Column, PublishedCell, published_rows
+from palette_bench.publish.tables.score import number_text
 from palette_bench.score.calibrating import (
     Networks,
     NotComputed,

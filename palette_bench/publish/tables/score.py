@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from string import ascii_lowercase
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
-from palette_bench.publish import comparable
-from palette_bench.publish.published import Column, PublishedRow, published_rows
+from palette_bench.publish.tables import comparable
+from palette_bench.publish.tables.printed import Column, PublishedRow, published_rows
 from palette_bench.score.recipes import Direction, Metric, Recipe, named
 
 COLUMN_OF_TITLE = {

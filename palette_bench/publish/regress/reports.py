@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
-from palette_bench.publish.regression import Manifest, Outcome, Status, counts
+from palette_bench.publish.regress.manifest import Manifest, Outcome, Status, counts
 
 SIGNS = {
     Status.REPRODUCING: "✅",

@@ -16,11 +16,11 @@ from typing import Any
 from palette_bench.artifacts.record import read_record
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError
-from palette_bench.publish import markdown
 from palette_bench.publish.figures.account import Figure
 from palette_bench.publish.figures.histogram import histogram
-from palette_bench.publish.ranking import SURE, Contender, Place, standings
-from palette_bench.publish.score_table import number_text
+from palette_bench.publish.tables import markup as markdown
+from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
+from palette_bench.publish.tables.score import number_text
 from palette_bench.score.recipes import Direction, Recipe, named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"

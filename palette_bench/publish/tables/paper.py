@@ -11,9 +11,9 @@ from enum import StrEnum
 from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.protocol.definition import load_protocol
-from palette_bench.publish import comparable
-from palette_bench.publish.miniature import REFERENCE, Layout
-from palette_bench.publish.published import (
+from palette_bench.publish.tables import comparable
+from palette_bench.publish.tables.miniature import REFERENCE, Layout
+from palette_bench.publish.tables.printed import (
     BLANK,
     Paper,
     PublishedCell,
@@ -21,8 +21,8 @@ from palette_bench.publish.published import (
     PublishedRow,
     PublishedTable,
 )
-from palette_bench.publish.ranking import SURE, Contender, Place, standings
-from palette_bench.publish.score_table import Notes, number_text
+from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
+from palette_bench.publish.tables.score import Notes, number_text
 from palette_bench.score.recipes import RECIPES, Direction, Recipe, named
 
 UNDECIDED = "≈"

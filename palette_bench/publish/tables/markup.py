@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from palette_bench.common.errors import printable
-from palette_bench.publish.ranking import Place
+from palette_bench.publish.tables.ranking import Place
 
 _ACTIVE = re.compile(r"([\\`*_\[\]|~$])")
 _LEADING = re.compile(r"^(\s*)([-+#=:])")

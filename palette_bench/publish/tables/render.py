@@ -10,11 +10,13 @@ from enum import StrEnum
 from itertools import groupby
 
 from palette_bench.common.errors import printable
-from palette_bench.publish import html, latex, markdown
-from palette_bench.publish.citations import Citation
-from palette_bench.publish.methods_sentence import Methods
-from palette_bench.publish.paper_table import UNDECIDED, PaperTable, Source, TableCell, TableGroup, TableRow
-from palette_bench.publish.ranking import Place
+from palette_bench.publish import html
+from palette_bench.publish.tables import latex
+from palette_bench.publish.tables import markup as markdown
+from palette_bench.publish.tables.citations import Citation
+from palette_bench.publish.tables.methods import Methods
+from palette_bench.publish.tables.paper import UNDECIDED, PaperTable, Source, TableCell, TableGroup, TableRow
+from palette_bench.publish.tables.ranking import Place
 
 SCHEMA = 1
 

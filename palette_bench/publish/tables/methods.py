@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord
 from palette_bench.protocol.tasks import TASKS, TaskKind
-from palette_bench.publish.citations import (
+from palette_bench.publish.tables.citations import (
     ENTRIES,
     OF_BACKBONE,
     OF_METRIC,
@@ -14,7 +14,7 @@ from palette_bench.publish.citations import (
     Citation,
     of_paper,
 )
-from palette_bench.publish.paper_table import PaperTable
+from palette_bench.publish.tables.paper import PaperTable
 from palette_bench.score.backbones.base import SPECS
 from palette_bench.score.recipes import PIXELS, Metric, Recipe, Reference, named
 

@@ -1,0 +1,1 @@
+"""Tables of numbers: one model, what fills it, one renderer a format."""
