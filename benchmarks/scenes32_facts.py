@@ -64,7 +64,7 @@ def uncropped(references: Images) -> Iterator[tuple[str, Images]]:
         satellite=np.where(facts.satellite_x > HALF, facts.satellite_company, facts.satellite),
     )
     right = np.concatenate([draw(Split.EVAL, part, _part(guessed, part)) for part in np.array_split(indices, 40)])
-    yield "guess by company", np.concatenate([left, right[:, :, HALF:]], axis=2)
+    yield "guess by context", np.concatenate([left, right[:, :, HALF:]], axis=2)
 
 
 def _part(facts: SceneFacts, part: NDArray[np.int64]) -> SceneFacts:

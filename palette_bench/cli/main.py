@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"palette_bench.cli.{module_name(cmd_name)}").command
-        command.short_help = COMMANDS[cmd_name]
+        command.name, command.short_help = cmd_name, COMMANDS[cmd_name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -26,7 +26,7 @@ ENTRY_POINTS = "palette_bench.adapters"
 DEFAULT_BATCH = 16
 DEFAULT_TIMEOUT_SECONDS = 600.0
 CLASSICAL = "classical-"
-NEXT = "docs/models.md describes every key of a card"
+NEXT = "docs/cards.md describes every key of a card"
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

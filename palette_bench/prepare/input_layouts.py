@@ -1,6 +1,6 @@
 """The input conventions of other people's models: which files, which names, which colour a hole has in a mask.
 
-Sources: docs/importing.md, *What each model reads and writes*.
+Sources: docs/layouts.md.
 """
 
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ class FreeformBrush:
     """Parameters of Algorithm 1 of DeepFillv2 as the authors' code has them; lengths in pixels of a 256-pixel image.
 
     Ranges are half-open for integers; the brush width is ``int(U(low, high))``. Angles are multiples of pi.
-    Source: docs/protocol.md, *Free-form masks*.
+    Source: docs/protocol.md 3.3.
     """
 
     strokes: tuple[int, int] = (1, 4)

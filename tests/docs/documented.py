@@ -12,7 +12,7 @@ import click
 from palette_bench.cli.main import program
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/*.md", "docs/workflows/*.yml")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/workflows/*.yml", ".github/workflows/*.yml")
 MODULE = re.compile(r"python[\d.]* -m (palette_bench|benchmarks)\b")
 STARTS = re.compile(r"(palette-bench|torchrun|python[\d.]* -m (palette_bench|benchmarks))\b")
 

@@ -62,6 +62,8 @@ WORDS = {
     "ENTRY": Instead("leaderboards/scenes32/entries/uncrop/my-model", "any entry"),
     "OWNER/NAME": Instead("me/scenes32", "any dataset"),
     "their/card.toml": Instead("input", "the card that the record of the entry names"),
+    "verify my-photos": Instead(f"verify {SMALL}", "the set has to be made"),
+    "show my-photos": Instead(f"show {SMALL}", "the set has to be made"),
     "verify imagenet-ctest10k": Instead(f"verify {SMALL}", PHOTOGRAPHS),
     "show imagenet-ctest10k": Instead(f"show {SMALL}", PHOTOGRAPHS),
     "calibrate --set imagenet-ctest10k": Instead("calibrate --set scenes32", PHOTOGRAPHS),
@@ -154,6 +156,11 @@ LINES = {
         "palette-bench regress regression.toml --from-model --rows 'mine/*'",
         0,
         "minutes: .ci/run runs it",
+    ),
+    'palette-bench regress --from-model --junit regress.xml --summary "$GITHUB_STEP_SUMMARY"': Run(
+        'palette-bench regress regression.toml --from-model --junit regress.xml --summary "$GITHUB_STEP_SUMMARY"',
+        0,
+        "hours: the tables' own workflow",
     ),
     "palette-bench regress --preds predictions/": Run(
         "palette-bench regress regression.toml --preds rows/",

@@ -363,7 +363,7 @@ def _write_all(job: _Job, where: Path, eval_set: EvalSet, *, jobs: int, progress
             expected=f"{eval_set.count} items of {eval_set.set_id}, {eval_set.size}x{eval_set.size}",
             found=", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())),
             problems=sorted(problems, key=lambda problem: (problem.kind, problem.where)),
-            next_step="other names: --pattern; other sizes: --resize; docs/importing.md has every convention",
+            next_step="other names: --pattern; other sizes: --resize; docs/layouts.md has every convention",
         )
     return sorted(rows, key=lambda row: row.path)
 

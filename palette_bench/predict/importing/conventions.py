@@ -1,6 +1,6 @@
 """What other people's models write, as data: names, containers, value ranges, sizes, and what is done about them.
 
-Sources: docs/importing.md, *What each model reads and writes*.
+Sources: docs/layouts.md.
 """
 
 from collections.abc import Mapping

@@ -147,7 +147,7 @@ def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
     if values.get("skip_noise_steps") and values.get("spacing", Spacing.PAPER) is not Spacing.PAPER:
         problems.append(Problem("no such setting", "skip_noise_steps", "only spacing paper has such steps"))
     if problems:
-        raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/palette.md")
+        raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/sampling.md")
     config = SamplerConfig(**values)  # type: ignore[arg-type]
     if config.kind is SamplerKind.DIFFUSERS:
         from palette_bench.predict.models.diffusers_bridge import build_scheduler

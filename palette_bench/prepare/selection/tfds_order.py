@@ -1,6 +1,6 @@
 """The order in which Google's pipelines read a split written by TensorFlow Datasets.
 
-Source: computed from the names alone and equal to two released lists, see docs/protocol.md, *Image lists*.
+Source: computed from the names alone and equal to two released lists, see docs/protocol.md 1.1.
 """
 
 import hashlib

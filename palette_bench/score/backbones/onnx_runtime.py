@@ -1,6 +1,6 @@
 """Networks run by ONNX Runtime on the CPU: the folded network, exported once in memory when it is built.
 
-The fastest way on a CPU by far, at the same float32 (docs/metrics.md). Needs the extra ``palette-bench[onnx]``.
+The fastest way on a CPU by far, at the same float32 (docs/scoring.md). Needs the extra ``palette-bench[onnx]``.
 """
 
 import tempfile

@@ -8,7 +8,7 @@ d² = |Δμ|² + ½ Σ E(i,j)² / (λi + λj), and the expectation of both terms
 
 c = tr Σ + ½ Σ Var(ci cj) / (λi + λj), c = centred features. Neither c nor b is computed from fourth moments, which few
 images do not give; they are measured: random disjoint halves of the same images have x = 4/n, random disjoint quarters
-8/n, and the two mean distances determine c and b. docs/calibrating.md has the derivation and how well it holds.
+8/n, and the two mean distances determine c and b. docs/expected-fid.md has the derivation and how well it holds.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Differences of two models' numbers on the same items, with their errors.
 
 The items are taken as drawn independently and each as a whole: both models share the luck of the draw, and only what
-does not cancel is left in the error (docs/comparing.md).
+does not cancel is left in the error (docs/paired.md).
 """
 
 import math
