@@ -177,10 +177,12 @@ printed = {{ fid-scenes32 = "{values["fid-scenes32"].value:.2f}", ca-scenes32 = 
         """What a command finds at a path, by the command that looks; ``*`` for all others."""
         record = str(self.quickstart.out / "results" / "uncrop-classical-mirror")
         scored = {
-            **dict.fromkeys(("outputs", "dir", "preds", "preds/uncrop", "preds/biharmonic"), "outputs"),
+            **dict.fromkeys(("outputs", "dir", "preds"), "outputs"),
+            **dict.fromkeys(("preds/uncrop", "preds/biharmonic", "preds/mirror", "preds/edge"), "outputs"),
             **dict.fromkeys(("results/mine", "results/scenes32-uncrop-mine", "mine", "A"), "mine"),
             **dict.fromkeys(("results/scenes32-uncrop-theirs", "theirs", "B"), record),
-            "results/scenes32-uncrop-biharmonic": record,
+            "results/scenes32-uncrop-mirror": "mine",
+            **dict.fromkeys(("results/scenes32-uncrop-biharmonic", "results/scenes32-uncrop-edge"), record),
             "predictions": "outputs",
             "regression.toml": "regression.toml",
             "paper/regression.toml": "regression.toml",
@@ -231,8 +233,7 @@ printed = {{ fid-scenes32 = "{values["fid-scenes32"].value:.2f}", ca-scenes32 = 
                 **{short: f"architectures/{name}" for short, name in zip("abcd", mixings, strict=True)},
             },
             "report": {
-                "outputs": "mirror",
-                "dir": "mirror",
+                **dict.fromkeys(("outputs", "dir", "preds/mirror"), "mirror"),
                 "results/scenes32-uncrop-mine": "record-mirror",
                 "results/scenes32-uncrop-mirror": "record-mirror",
             },

@@ -64,6 +64,7 @@ WORDS = {
     "their/card.toml": Instead("input", "the card that the record of the entry names"),
     "verify my-photos": Instead(f"verify {SMALL}", "the set has to be made"),
     "show my-photos": Instead(f"show {SMALL}", "the set has to be made"),
+    "show scenes32": Instead(f"show {SMALL}", "eight items instead of 2,000"),
     "verify imagenet-ctest10k": Instead(f"verify {SMALL}", PHOTOGRAPHS),
     "show imagenet-ctest10k": Instead(f"show {SMALL}", PHOTOGRAPHS),
     "calibrate --set imagenet-ctest10k": Instead("calibrate --set scenes32", PHOTOGRAPHS),
