@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 from palette_bench.common.progress import Silent
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.prepare import build
 from palette_bench.prepare.plan import Choices, make_plan
 
@@ -68,11 +68,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             worker = build._Worker(plan.protocol, source, Path(folder), None, len(plan.items))
             start = time.perf_counter()
-            results = map_unordered(
-                build._build_chunk,
-                build._chunks(plan.items),
-                processes=args.jobs,
-                prepare=partial(build._prepare_worker, worker),
+            results = run_chunks(
+                partial(build.ChunkBuilder, worker), build._chunks(plan.items), size=1, processes=args.jobs
             )
             done = sum(count for count, _ in results)
             rate = done / (time.perf_counter() - start)

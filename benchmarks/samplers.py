@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from palette_bench.artifacts.seeds import seed_of
 from palette_bench.images.condition import Condition, hole_of, make_condition
+from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import Adapter, Setting
 from palette_bench.predict.card import Card, baseline_names, find_card
 from palette_bench.predict.models.palette import Palette, Regression
-from palette_bench.predict.run import composited, given_of
+from palette_bench.predict.run import given_of
 from palette_bench.prepare.sources.scenes32 import SIZE, Split, render
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.score.backbones.scenes32 import load

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import platform
-import secrets
 import sys
 import unicodedata
 import zipfile
@@ -22,7 +20,7 @@ from palette_bench.artifacts.record import Origin, read_origin
 from palette_bench.artifacts.seeds import RULE
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
-from palette_bench.common.files import read_json
+from palette_bench.common.files import atomic_writer, json_bytes, read_json
 from palette_bench.common.listing import list_files
 from palette_bench.common.tables import Table
 from palette_bench.images import canary
@@ -111,24 +109,13 @@ def finish(folder: Path, identity: Mapping[str, object], made: Made) -> dict[str
 
 
 def _write(folder: Path, value: Mapping[str, object]) -> None:
-    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    place(folder, PREDICTIONS_FILE, text.encode())
+    place(folder, PREDICTIONS_FILE, json_bytes(value))
 
 
 def place(folder: Path, name: str, data: bytes) -> None:
     """Put a whole file into a folder of predictions: half of one is only ever seen in ``WORK_FOLDER``."""
-    work, target = folder / WORK_FOLDER, folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work.mkdir(exist_ok=True)
-    temporary = work / f"{secrets.token_hex(8)}.tmp"
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)  # noqa: PTH105
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(target)
-        raise
+    with atomic_writer(folder / name, beside=folder / WORK_FOLDER, flush=False) as stream:
+        stream.write(data)
 
 
 def read(folder: Path) -> dict[str, object] | None:

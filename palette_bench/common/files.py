@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +17,24 @@ from palette_bench.common.errors import InputError
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that takes its place when the block ends well.
+def atomic_writer(path: Path, *, beside: Path | None = None, flush: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of ``path`` when the block ends well.
 
-    The bytes are flushed to the disk before the rename. On any failure the temporary file is removed.
+    It lies in the folder of ``path``, or in ``beside``, of the same file system. The bytes are flushed to the disk
+    before the rename, unless a journal tells of files that were not. On any failure the temporary file is removed.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    name = f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = path.with_name(name) if beside is None else beside / name
+    temporary.parent.mkdir(exist_ok=True)
     try:
         with temporary.open("xb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -62,7 +67,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON with sorted keys. Raises ValueError for NaN and infinities."""
-    write_bytes(path, (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: object) -> bytes:
+    """``value`` as indented JSON with sorted keys. Raises ValueError for NaN and infinities."""
+    return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
 def jsonl_bytes(rows: Iterable[Mapping[str, object]]) -> bytes:
@@ -118,6 +128,39 @@ def read_jsonl(path: Path, *, kind: str, next_step: str | None = None) -> list[d
             )
         rows.append(row)
     return rows
+
+
+@contextmanager
+def staged_folder(folder: Path, *, purpose: str) -> Iterator[Path]:
+    """An empty folder that takes the place of ``folder`` when the block ends well; nothing half made is seen there.
+
+    What a killed run left is removed first, and what was at ``folder`` goes only when the new one is complete. One
+    process at a time: another one gets the InputError of `exclusive`.
+    """
+    place = folder.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    staging, old = place.with_name(f".{place.name}.making"), place.with_name(f".{place.name}.old")
+    lock = place.with_name(f".{place.name}.lock")
+    with exclusive(lock, purpose=purpose):
+        for left in (staging, old):
+            shutil.rmtree(left, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+            replace_folder(staging, place, old)
+        finally:
+            for left in (staging, old):
+                shutil.rmtree(left, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, place: Path, old: Path) -> None:
+    """Give ``new`` the name ``place``; a folder that has it is moved to ``old`` first, then removed."""
+    if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

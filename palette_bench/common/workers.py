@@ -11,18 +11,23 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from palette_bench.common.errors import InputError
 
 _Job = TypeVar("_Job")
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 JOBS_AHEAD = 3
 SECONDS_TO_END = 5.0
 TERMINATED = 128 + signal.SIGTERM
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+_work: Callable[[Any], Any] | None = None
+"""What `run_chunks` built in this process."""
 
 _failure: Exception | None = None
 """What went wrong when this worker was prepared; a worker that raised it there would only look killed."""
@@ -174,3 +179,32 @@ def map_unordered(
             _end(workers)
         # Waiting for workers that are gone takes no time, and the interpreter's end would trip over their remains.
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_chunks(
+    build: Callable[[], Callable[[Sequence[_Item]], _Result]],
+    items: Sequence[_Item],
+    *,
+    size: int,
+    processes: int,
+) -> Generator[_Result]:
+    """Results of some work over runs of ``size`` consecutive items, as they come.
+
+    ``build``, which must be picklable, makes the work once in every process: opens files, loads tables. It may be a
+    class with ``__call__``. One process means this one. Otherwise as `map_unordered`.
+    """
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    if processes <= 1 or len(chunks) <= 1:
+        return map_unordered(build(), chunks, processes=1)
+    return map_unordered(_run_work, chunks, processes=processes, prepare=partial(_build_work, build))
+
+
+def _build_work(build: Callable[[], Callable[[Any], Any]]) -> None:
+    global _work
+    _work = build()
+
+
+def _run_work(chunk: Any) -> Any:  # noqa: ANN401
+    if _work is None:
+        raise RuntimeError("the worker was not prepared")
+    return _work(chunk)

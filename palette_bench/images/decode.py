@@ -39,6 +39,10 @@ class Conversion(StrEnum):
     OPAQUE_ALPHA = "opaque-alpha-dropped"
 
 
+REFUSED = frozenset((Conversion.SIXTEEN_BIT, Conversion.CMYK, Conversion.OTHER_COLOUR_SPACE))
+"""Conversions that would lose or bend what a model meant: outputs that need one are refused."""
+
+
 class BadImageError(Exception):
     """A file that cannot become a reference or a prediction; the message says why."""
 

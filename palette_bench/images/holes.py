@@ -60,6 +60,20 @@ def _kept_samples(hole: Hole, size: int) -> ImageU8:
     return np.repeat((~fixed_hole(hole, size)).view(np.uint8)[..., None], 3, axis=2)
 
 
+def composited(prediction: ImageU8, reference: ImageU8, hole: HoleMask | None) -> tuple[ImageU8, float | None]:
+    """The prediction with the known pixels put back, and how far it had changed them, in grey levels of 0..255.
+
+    ``reference`` may be the condition: the two are equal outside the hole. The change is the mean absolute difference
+    there; None where nothing is hidden, or nothing known.
+    """
+    if hole is None:
+        return prediction, None
+    known = ~hole
+    change = float(np.abs(prediction[known].astype(np.int16) - reference[known]).mean()) if known.any() else None
+    # SCORE: the known region comes from the reference, as the paper has it.
+    return composite(prediction, reference, hole), change
+
+
 def composite(prediction: ImageU8, reference: ImageU8, mask: HoleMask) -> ImageU8:
     """The prediction in the hole, the reference everywhere else."""
     return np.where(mask[..., None], prediction, reference)

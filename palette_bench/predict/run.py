@@ -30,11 +30,10 @@ from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
 from palette_bench.images.condition import Condition
 from palette_bench.images.decode import BadImageError, decode, encode_png
-from palette_bench.images.holes import composite
-from palette_bench.images.types import HoleMask, ImageU8
-from palette_bench.predict.adapters.base import ModelInput
+from palette_bench.images.holes import composited
+from palette_bench.predict.adapters.base import ModelInput, Place, Wanted
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host, answers
-from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
+from palette_bench.predict.adapters.runners import build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
 from palette_bench.protocol.tasks import Task
 
@@ -422,19 +421,6 @@ def given_of(item_id: str, condition: Condition, seed: int) -> ModelInput:
     """What a model is given, in arrays of its own: what it does to them is its affair."""
     hole = None if condition.hole is None else np.array(condition.hole)
     return ModelInput(item_id, np.array(condition.image), hole, condition.jpeg, seed)
-
-
-def composited(image: ImageU8, condition: ImageU8, hole: HoleMask | None) -> tuple[ImageU8, float | None]:
-    """The output with the known pixels put back, and how far it had changed them, in grey levels of 0..255.
-
-    The change is the mean absolute difference outside the hole; None where nothing is hidden, or nothing known.
-    """
-    if hole is None:
-        return image, None
-    known = ~hole
-    change = np.abs(image[known].astype(np.int16) - condition[known]).mean() if known.any() else None
-    # SCORE: as the paper does.
-    return composite(image, condition, hole), None if change is None else float(change)
 
 
 def model_of(card: Card) -> dict[str, object]:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from palette_bench.common.files import (
     jsonl_bytes,
     read_json,
     read_jsonl,
+    replace_folder,
     write_bytes,
     write_json,
     write_plainly,
@@ -44,7 +45,7 @@ from palette_bench.common.files import (
 from palette_bench.common.home import sets_folder
 from palette_bench.common.listing import Source
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images import canary
 from palette_bench.images.condition import hole_of, make_condition
 from palette_bench.images.decode import BadImageError, decode, encode_png
@@ -115,25 +116,25 @@ class _Worker:
     total: int
 
 
-_state: _Worker | None = None
-_released: dict[str, NDArray[np.uint8]] = {}
+class ChunkBuilder:
+    """Builds chunks: how many items were looked at, and which images cannot be used."""
+
+    def __init__(self, worker: _Worker) -> None:
+        self._worker = worker
+        self._released: dict[str, NDArray[np.uint8]] = {}
+        if worker.released_path is not None:
+            for task in freeform_tasks(worker.protocol):
+                key = mask_key(task)
+                self._released[key] = read_masks(worker.released_path, key, worker.total, worker.protocol.size)
+
+    def __call__(self, chunks: Sequence[_Chunk]) -> tuple[int, list[Problem]]:
+        """Build some chunks."""
+        problems = [problem for chunk in chunks for problem in _build_chunk(self._worker, self._released, chunk)]
+        return sum(len(chunk.items) for chunk in chunks), problems
 
 
-def _prepare_worker(worker: _Worker) -> None:
-    global _state
-    _state = worker
-    _released.clear()
-    if worker.released_path is not None:
-        for task in freeform_tasks(worker.protocol):
-            key = mask_key(task)
-            _released[key] = read_masks(worker.released_path, key, worker.total, worker.protocol.size)
-
-
-def _build_chunk(chunk: _Chunk) -> tuple[int, list[Problem]]:
+def _build_chunk(worker: _Worker, released: Mapping[str, NDArray[np.uint8]], chunk: _Chunk) -> list[Problem]:
     """Write the references of a chunk, then its journal; a chunk with a bad image leaves no journal."""
-    worker = _state
-    if worker is None:
-        raise RuntimeError("the worker was not prepared")
     protocol, tasks = worker.protocol, freeform_tasks(worker.protocol)
     rows: list[dict[str, object]] = []
     problems: list[Problem] = []
@@ -143,9 +144,9 @@ def _build_chunk(chunk: _Chunk) -> tuple[int, list[Problem]]:
             problems.append(loaded)
             continue
         reference, conversions, source_digest = loaded
-        if _released:
+        if released:
             masks: list[HoleMask] = [
-                unpack(_released[mask_key(task)][chunk.start + offset], protocol.size) for task in tasks
+                unpack(released[mask_key(task)][chunk.start + offset], protocol.size) for task in tasks
             ]
         else:
             masks = generate(protocol, item.id, tasks)
@@ -179,7 +180,7 @@ def _build_chunk(chunk: _Chunk) -> tuple[int, list[Problem]]:
             _journal(worker.folder, chunk.number),
             canonical_json({"rows": rows, "masks": bytes_digest(packed.tobytes())}),
         )
-    return len(chunk.items), problems
+    return problems
 
 
 _Loaded = tuple[ImageU8, list[str], str | None]
@@ -329,10 +330,7 @@ def _build_chunks(plan: BuildPlan, unfinished: Path, *, jobs: int, progress: Pro
                 task.advance(len(chunk.items))
         if len(todo) < len(chunks):
             progress.note(f"continuing: {len(chunks) - len(todo)} of {len(chunks)} parts are already there")
-        results = map_unordered(
-            _build_chunk, todo, processes=min(jobs, max(1, len(todo))), prepare=partial(_prepare_worker, worker)
-        )
-        for count, bad in results:
+        for count, bad in run_chunks(partial(ChunkBuilder, worker), todo, size=1, processes=jobs):
             problems += bad
             task.advance(count)
     if problems:
@@ -409,11 +407,7 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
     shutil.rmtree(unfinished / "journal")
     (unfinished / "build.json").unlink()
     retired = sets_folder() / ".building" / f"{folder.name}~old"
-    if folder.exists():
-        shutil.rmtree(retired, ignore_errors=True)
-        folder.rename(retired)
-    unfinished.rename(folder)
-    shutil.rmtree(retired, ignore_errors=True)
+    replace_folder(unfinished, folder, retired)
     return BuiltSet(folder, len(rows), digest, True, conversions)
 
 

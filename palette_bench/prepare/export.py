@@ -23,7 +23,7 @@ from palette_bench.common.canonical import bytes_digest, file_digest, lines_dige
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import atomic_writer, write_bytes, write_json, write_plainly
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images import canary
 from palette_bench.images.decode import BadImageError, encode_png
 from palette_bench.images.holes import punch
@@ -63,36 +63,30 @@ class _Job:
     around: Surroundings | None
 
 
-_state: tuple[_Job, Conditions] | None = None
-
-
-def _prepare_worker(job: _Job) -> None:
-    global _state
-    eval_set = EvalSet(job.set_folder)
-    _state = (job, eval_set.conditions(eval_set.task(job.task)))
-
-
 _Written = tuple[int, dict[str, str]]
 
 
-def _export_chunk(indices: Sequence[int]) -> tuple[list[_Written], list[Problem]]:
-    """Write the files of some items: their digests, and what is wrong with source images."""
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    job, conditions = _state
-    written: list[_Written] = []
-    problems: list[Problem] = []
-    for index in indices:
-        item = conditions.eval_set.items[index]
-        try:
-            files = _files(job, conditions, item)
-        except BadImageError as error:
-            problems.append(Problem("unusable-source", item.id, str(error)))
-            continue
-        for name, data in files.items():
-            write_plainly(job.out / name, data)
-        written.append((index, {name: bytes_digest(data) for name, data in files.items()}))
-    return written, problems
+class _Exporter:
+    """Writes the files of some items: their digests, and what is wrong with source images."""
+
+    def __init__(self, job: _Job) -> None:
+        eval_set = EvalSet(job.set_folder)
+        self._job, self._conditions = job, eval_set.conditions(eval_set.task(job.task))
+
+    def __call__(self, indices: Sequence[int]) -> tuple[list[_Written], list[Problem]]:
+        written: list[_Written] = []
+        problems: list[Problem] = []
+        for index in indices:
+            item = self._conditions.eval_set.items[index]
+            try:
+                files = _files(self._job, self._conditions, item)
+            except BadImageError as error:
+                problems.append(Problem("unusable-source", item.id, str(error)))
+                continue
+            for name, data in files.items():
+                write_plainly(self._job.out / name, data)
+            written.append((index, {name: bytes_digest(data) for name, data in files.items()}))
+        return written, problems
 
 
 def _files(job: _Job, conditions: Conditions, item: EvalItem) -> dict[str, bytes]:
@@ -170,11 +164,11 @@ def export(
     around = surroundings(eval_set, source) if source is not None else None
     out.mkdir(parents=True, exist_ok=True)
     job = _Job(eval_set.folder, task.name, out, chosen, colour, references, names, around)
-    chunks = [list(range(start, min(start + CHUNK, eval_set.count))) for start in range(0, eval_set.count, CHUNK)]
     digests: dict[int, dict[str, str]] = {}
     problems: list[Problem] = []
     with progress.task(f"exporting {task.name}", eval_set.count, "images") as shown:
-        for rows, faults in map_unordered(_export_chunk, chunks, processes=jobs, prepare=partial(_prepare_worker, job)):
+        exporter = partial(_Exporter, job)
+        for rows, faults in run_chunks(exporter, range(eval_set.count), size=CHUNK, processes=jobs):
             digests.update(rows)
             problems += faults
             shown.advance(len(rows) + len(faults))

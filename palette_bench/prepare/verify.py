@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from palette_bench.artifacts.evalset import EvalSet, Holes
+from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.errors import PaletteBenchError, Problem, VerificationError
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images import canary
 from palette_bench.images.condition import make_condition
 from palette_bench.prepare.build import CHUNK
@@ -24,48 +24,32 @@ class Verified:
     tasks: int
 
 
-@dataclass(slots=True)
-class _State:
-    eval_set: EvalSet
-    holes: dict[str, Holes]
-    digests: dict[str, list[str]]
+class _Verifier:
+    """Recomputes the digests of some items: how many, and those that differ."""
 
+    def __init__(self, folder: Path) -> None:
+        self._eval_set = EvalSet(folder)
+        tasks = [self._eval_set.task(name) for name in self._eval_set.task_names]
+        self._holes = {task.name: self._eval_set.holes(task) for task in tasks}
+        self._digests = {task.name: self._eval_set.condition_digests(task) for task in tasks}
 
-_state: _State | None = None
-
-
-def _prepare_worker(folder: Path) -> None:
-    global _state
-    eval_set = EvalSet(folder)
-    tasks = [eval_set.task(name) for name in eval_set.task_names]
-    _state = _State(
-        eval_set,
-        {task.name: eval_set.holes(task) for task in tasks},
-        {task.name: eval_set.condition_digests(task) for task in tasks},
-    )
-
-
-def _verify_chunk(indices: Sequence[int]) -> tuple[int, list[Problem]]:
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    eval_set = _state.eval_set
-    problems: list[Problem] = []
-    for index in indices:
-        item = eval_set.items[index]
-        try:
-            reference = eval_set.reference(item)
-        except PaletteBenchError as error:
-            problems.append(Problem("reference", item.id, f"{error.what}; {error.found or ''}"))
-            continue
-        for name, holes in _state.holes.items():
-            found = make_condition(holes.task, reference, holes.of(item)).digest
-            if found != _state.digests[name][index]:
-                problems.append(
-                    Problem(
-                        f"condition {name}", item.id, f"expected {_state.digests[name][index][:16]}, found {found[:16]}"
+    def __call__(self, indices: Sequence[int]) -> tuple[int, list[Problem]]:
+        problems: list[Problem] = []
+        for index in indices:
+            item = self._eval_set.items[index]
+            try:
+                reference = self._eval_set.reference(item)
+            except PaletteBenchError as error:
+                problems.append(Problem("reference", item.id, f"{error.what}; {error.found or ''}"))
+                continue
+            for name, holes in self._holes.items():
+                expected = self._digests[name][index]
+                digest = make_condition(holes.task, reference, holes.of(item)).digest
+                if digest != expected:
+                    problems.append(
+                        Problem(f"condition {name}", item.id, f"expected {expected[:16]}, found {digest[:16]}")
                     )
-                )
-    return len(indices), problems
+        return len(indices), problems
 
 
 def verify(eval_set: EvalSet, *, jobs: int, progress: Progress) -> Verified:
@@ -77,12 +61,9 @@ def verify(eval_set: EvalSet, *, jobs: int, progress: Progress) -> Verified:
             raise VerificationError(f"task {name} was made from another definition", where=eval_set.folder)
     problems: list[Problem] = []
     indices = range(len(eval_set.items))
-    chunks = [list(indices[start : start + CHUNK]) for start in range(0, len(indices), CHUNK)]
     with progress.task(f"verifying {eval_set.set_id}", len(indices), "images") as task:
-        results = map_unordered(
-            _verify_chunk, chunks, processes=jobs, prepare=partial(_prepare_worker, eval_set.folder)
-        )
-        for count, bad in results:
+        verifier = partial(_Verifier, eval_set.folder)
+        for count, bad in run_chunks(verifier, indices, size=CHUNK, processes=jobs):
             problems += bad
             task.advance(count)
     if problems:

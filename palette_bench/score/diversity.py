@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images.types import ImageU8
 from palette_bench.score.features import Features, FeatureStore
 from palette_bench.score.metrics import similarity
@@ -84,32 +84,28 @@ def pair_digest(first: str, second: str) -> str:
     return fingerprint(["pair", first, second])
 
 
-_samples: Samples | None = None
-
-
-def _prepare_worker(samples: Samples) -> None:
-    global _samples
-    _samples = samples
-
-
 _Item = tuple[int, tuple[str, ...]]
 
 
-def _ms_ssim_of(scales: int, chunk: Sequence[_Item]) -> tuple[int, list[tuple[str, float, bool]]]:
+@dataclass(frozen=True, slots=True)
+class _MsSsim:
     """MS-SSIM of the first sample with the rest, for items whose samples have these digests; equal ones once."""
-    if _samples is None:
-        raise RuntimeError("the worker was not prepared")
-    weights = similarity.weights_for(scales)
-    rows: list[tuple[str, float, bool]] = []
-    for item, digests in chunk:
-        maps: dict[str, similarity.ImageMaps] = {}
-        for sample, digest in enumerate(digests):
-            if digest not in maps:
-                maps[digest] = similarity.ImageMaps.of(_samples(item, sample), scales=scales)
-        for a, b in first_with_rest(digests):
-            found = similarity.ms_ssim(maps[digests[a]], maps[digests[b]], weights=weights)
-            rows.append((pair_digest(digests[a], digests[b]), found.value, found.clamped))
-    return len(chunk), rows
+
+    samples: Samples
+    scales: int
+
+    def __call__(self, chunk: Sequence[_Item]) -> tuple[int, list[tuple[str, float, bool]]]:
+        weights = similarity.weights_for(self.scales)
+        rows: list[tuple[str, float, bool]] = []
+        for item, digests in chunk:
+            maps: dict[str, similarity.ImageMaps] = {}
+            for sample, digest in enumerate(digests):
+                if digest not in maps:
+                    maps[digest] = similarity.ImageMaps.of(self.samples(item, sample), scales=self.scales)
+            for a, b in first_with_rest(digests):
+                result = similarity.ms_ssim(maps[digests[a]], maps[digests[b]], weights=weights)
+                rows.append((pair_digest(digests[a], digests[b]), result.value, result.clamped))
+        return len(chunk), rows
 
 
 def ms_ssim(
@@ -130,11 +126,10 @@ def ms_ssim(
     values, found = store.load(measure, [key for row in keys for key in row], progress=progress)
     kept = {key: (values[VALUE][at, 0], values[CLAMPED][at, 0]) for at, key in enumerate(_flat(keys)) if found[at]}
     todo = [(item, of) for item, of in enumerate(digests) if any(key not in kept for key in keys[item])]
-    chunks = [todo[start : start + ITEMS_A_CHUNK] for start in range(0, len(todo), ITEMS_A_CHUNK)]
     if todo:
         with progress.task("MS-SSIM of samples", len(todo), "items") as shown:
-            work = partial(_ms_ssim_of, scales)
-            for count, rows in map_unordered(work, chunks, processes=jobs, prepare=partial(_prepare_worker, samples)):
+            work = partial(_MsSsim, samples, scales)
+            for count, rows in run_chunks(work, todo, size=ITEMS_A_CHUNK, processes=jobs):
                 fresh = {key: (np.float32(value), np.float32(clamped)) for key, value, clamped in rows}
                 _keep(measure, {VALUE: 0, CLAMPED: 1}, fresh, store, progress)
                 kept |= fresh

@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from palette_bench.artifacts.evalset import EvalItem, EvalSet, Holes
 from palette_bench.artifacts.predictions import Predictions, locate, output_name, tree_digest
 from palette_bench.common.canonical import bytes_digest, fingerprint, pixel_digest
@@ -21,10 +19,10 @@ from palette_bench.common.errors import InputError, PaletteBenchError, Problem
 from palette_bench.common.home import features_folder
 from palette_bench.common.parts import WHOLE, Part
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images import canary
-from palette_bench.images.decode import BadImageError, Conversion
-from palette_bench.images.holes import composite
+from palette_bench.images.decode import REFUSED, BadImageError, Conversion
+from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.kept_rows import KeptRows
@@ -34,7 +32,6 @@ from palette_bench.score.recipes import PIXELS, named
 
 CHUNK = 64
 WORTH_A_PROCESS = 64 * 1024 * 1024
-REFUSED_MODES = frozenset((Conversion.SIXTEEN_BIT, Conversion.CMYK, Conversion.OTHER_COLOUR_SPACE))
 SUSPICIOUS_CHANGE = 2.0
 
 
@@ -98,32 +95,13 @@ class Admitted:
         return sum(changes) / len(changes) if changes else None
 
 
-@dataclass(slots=True)
-class _State:
-    eval_set: EvalSet
-    holes: Holes
-    predictions: Predictions
-
-
-_state: _State | None = None
-
-
-def _prepare_worker(folder: Path, task: str, predictions: Predictions) -> None:
-    global _state
-    eval_set = EvalSet(folder)
-    _state = _State(eval_set, eval_set.holes(eval_set.task(task)), predictions)
-
-
 def scored_image(eval_set: EvalSet, holes: Holes, item: EvalItem, prediction: ImageU8) -> tuple[ImageU8, float | None]:
     """What is scored of a prediction [H, W, 3], and how far it had changed the known region."""
     hole = holes.of(item)
     if hole is None:
         return prediction, None
-    reference = eval_set.reference(item)
-    # SCORE: the known region comes from the reference.
-    combined = composite(prediction, reference, hole)
-    difference = np.abs(prediction[~hole].astype(np.int16) - reference[~hole])
-    return combined, float(difference.mean()) if difference.size else 0.0
+    combined, change = composited(prediction, eval_set.reference(item), hole)
+    return combined, 0.0 if change is None else change
 
 
 @dataclass(slots=True)
@@ -136,18 +114,24 @@ class _Chunk:
     problems: list[Problem] = field(default_factory=list)
 
 
-def _check_chunk(indices: Sequence[int]) -> _Chunk:
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    chunk = _Chunk(len(indices))
-    for index in indices:
-        for sample in range(_state.predictions.samples):
-            _check_one(_state, index, sample, chunk)
-    return chunk
+class _Checker:
+    """Looks at every sample of some items."""
+
+    def __init__(self, folder: Path, task: str, predictions: Predictions) -> None:
+        self.eval_set = EvalSet(folder)
+        self.holes = self.eval_set.holes(self.eval_set.task(task))
+        self.predictions = predictions
+
+    def __call__(self, indices: Sequence[int]) -> _Chunk:
+        chunk = _Chunk(len(indices))
+        for index in indices:
+            for sample in range(self.predictions.samples):
+                _check_one(self, index, sample, chunk)
+        return chunk
 
 
-def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
-    eval_set, predictions = state.eval_set, state.predictions
+def _check_one(checker: _Checker, index: int, sample: int, chunk: _Chunk) -> None:
+    eval_set, predictions = checker.eval_set, checker.predictions
     name, item = predictions.name(index, sample), eval_set.items[index]
     try:
         data = predictions.read(index, sample)
@@ -163,15 +147,15 @@ def _check_one(state: _State, index: int, sample: int, chunk: _Chunk) -> None:
         text = f"expected {eval_set.size}x{eval_set.size}, found {width}x{height}"
         chunk.problems.append(Problem("wrong-size", name, text))
         return
-    refused = REFUSED_MODES.intersection(decoded.conversions)
+    refused = REFUSED.intersection(decoded.conversions)
     if refused:
         text = f"expected 8-bit RGB, found {', '.join(sorted(refused))}"
         chunk.problems.append(Problem("wrong-mode", name, text))
         return
     own = pixel_digest(decoded.pixels)
     try:
-        hole = state.holes.of(item)
-        image, change = scored_image(eval_set, state.holes, item, decoded.pixels)
+        hole = checker.holes.of(item)
+        image, change = scored_image(eval_set, checker.holes, item, decoded.pixels)
         compare = sample == 0 and eval_set.size >= similarity.WINDOW
         reference = eval_set.reference(item) if compare else None
     except PaletteBenchError as error:
@@ -264,13 +248,12 @@ def examine(
     known = _known(eval_set, predictions, whole, store.load(progress), jobs)
     rows = [row for of_item in known.values() for row in of_item]
     todo = [index for index in whole if index not in known]
-    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
     fresh: dict[str, dict[str, object]] = {}
     work = len(todo) * eval_set.size**2 * predictions.samples
-    prepare = partial(_prepare_worker, eval_set.folder, task.name, predictions)
+    checker = partial(_Checker, eval_set.folder, task.name, predictions)
     with progress.task("checking predictions", len(todo), "images") as shown:
         processes = jobs if work > WORTH_A_PROCESS and predictions.array is None else 1
-        for done in map_unordered(_check_chunk, chunks, processes=processes, prepare=prepare):
+        for done in run_chunks(checker, todo, size=CHUNK, processes=processes):
             rows += done.rows
             fresh |= done.fresh
             problems += done.problems

@@ -117,7 +117,7 @@ def test_killed_it_leaves_nothing_that_looks_finished(home: Path, tmp_path: Path
     command = _command("import", tmp_path / "o", "--from", "generic", "--task", TASK, "--out", out, "--resize", "area")
     command += ["--jobs", "1"]
     process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    staging = tmp_path / ".preds.importing"
+    staging = tmp_path / ".preds.making"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline and not list(staging.rglob("*.png")):
         time.sleep(0.005)

@@ -18,8 +18,9 @@ from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError
 from palette_bench.common.progress import Silent
+from palette_bench.predict.adapters.base import Place, Wanted
 from palette_bench.predict.adapters.hosting import Host, answers
-from palette_bench.predict.adapters.runners import Place, Wanted, build_runner
+from palette_bench.predict.adapters.runners import build_runner
 from palette_bench.predict.card import Card, find_card, load_card
 from palette_bench.predict.run import Options, Predicted, given_of, predict
 from tests.predict.small_set import content, write_card

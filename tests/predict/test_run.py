@@ -21,8 +21,9 @@ from palette_bench.common.errors import InputError, UsageError, VerificationErro
 from palette_bench.common.files import exclusive
 from palette_bench.common.parts import Part, parse_part
 from palette_bench.common.progress import Silent
+from palette_bench.images.holes import composited
 from palette_bench.predict.card import Card, find_card, load_card
-from palette_bench.predict.run import STATE_LOCK, Options, Predicted, composited, predict
+from palette_bench.predict.run import STATE_LOCK, Options, Predicted, predict
 from tests.predict.small_set import COUNT, content, write_card
 
 PAINTER = "tests.predict.adapters:Painter"

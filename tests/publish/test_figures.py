@@ -23,9 +23,9 @@ from palette_bench.common.errors import InputError, UsageError, VerificationErro
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.images.decode import encode_png
+from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.unet import Mixing
-from palette_bench.predict.run import composited
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures import account, choice, outputs
 from palette_bench.publish.figures import grid as grids

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from palette_bench.images.decode import REFUSED, BadImageError, decode
 from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.protocol.tasks import Task
 
@@ -50,3 +51,48 @@ class Adapter(Protocol):
         Pixels outside the hole count for nothing: the score takes them from the reference.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One output that is to be made: what the model is given, and which sample of the item it is."""
+
+    given: ModelInput
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a model is run and for what.
+
+    ``set_id`` names the set, ``weights`` is the card's file, checked, ``search`` a folder that Python modules may lie
+    in, ``log`` where a subprocess's stderr goes, ``seconds`` the time limit of its batches (None: the card's).
+    """
+
+    set_id: str
+    task: Task
+    size: int
+    samples: int
+    device: str
+    weights: Path | None
+    search: Path | None
+    log: Path
+    seconds: float | None = None
+
+
+class Runner(Protocol):
+    """A model that is ready to work."""
+
+    def run(self, batch: Sequence[Wanted]) -> list[ImageU8]:
+        """The images of a batch, of the right number, shape and type, not composited yet."""
+
+    def close(self) -> None:
+        """End what was started, remove what was written."""
+
+
+def read_image(path: Path) -> ImageU8:
+    """An image file of a model as RGB [H, W, 3]. Raises OSError and BadImageError."""
+    decoded = decode(path.read_bytes())
+    if refused := REFUSED.intersection(decoded.conversions):
+        raise BadImageError(f"{', '.join(sorted(refused))} samples: save as 8-bit RGB")
+    return decoded.pixels

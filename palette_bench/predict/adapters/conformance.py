@@ -19,11 +19,13 @@ from palette_bench.common.errors import InputError, PaletteBenchError, UsageErro
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
 from palette_bench.images.decode import encode_png
+from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
+from palette_bench.predict.adapters.base import Place, Wanted
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host
-from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
+from palette_bench.predict.adapters.runners import build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.predict.run import Options, composited, given_of, predict
+from palette_bench.predict.run import Options, given_of, predict
 from palette_bench.prepare.build import build
 from palette_bench.prepare.plan import SIDE_MULTIPLE, Choices, make_plan
 from palette_bench.prepare.sources import scenes32

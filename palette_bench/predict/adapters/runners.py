@@ -7,56 +7,17 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
-from palette_bench.images.decode import IMAGE_SUFFIXES, BadImageError, decode
+from palette_bench.images.decode import IMAGE_SUFFIXES, BadImageError
 from palette_bench.images.types import ImageU8
-from palette_bench.predict.adapters.base import Adapter, ModelInput, Setting
+from palette_bench.predict.adapters.base import Adapter, Place, Runner, Setting, Wanted, read_image
 from palette_bench.predict.adapters.checks import checked_outputs, items_of
+from palette_bench.predict.adapters.subprocess_runner import SubprocessRunner
 from palette_bench.predict.card import AdapterKind, Card
-from palette_bench.protocol.tasks import Task
 
 SHOWN_FRAMES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One output that is to be made: what the model is given, and which sample of the item it is."""
-
-    given: ModelInput
-    sample: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a model is run and for what.
-
-    ``set_id`` names the set, ``weights`` is the card's file, checked, ``search`` a folder that Python modules may lie
-    in, ``log`` where a subprocess's stderr goes, ``seconds`` the time limit of its batches (None: the card's).
-    """
-
-    set_id: str
-    task: Task
-    size: int
-    samples: int
-    device: str
-    weights: Path | None
-    search: Path | None
-    log: Path
-    seconds: float | None = None
-
-
-class Runner(Protocol):
-    """A model that is ready to work."""
-
-    def run(self, batch: Sequence[Wanted]) -> list[ImageU8]:
-        """The images of a batch, of the right number, shape and type, not composited yet."""
-
-    def close(self) -> None:
-        """End what was started, remove what was written."""
 
 
 def build_runner(card: Card, place: Place) -> Runner:
@@ -64,8 +25,6 @@ def build_runner(card: Card, place: Place) -> Runner:
     check_runnable(card)
     match card.adapter.kind:
         case AdapterKind.SUBPROCESS:
-            from palette_bench.predict.adapters.subprocess_runner import SubprocessRunner
-
             return SubprocessRunner(card, place)
         case AdapterKind.DIRECTORY:
             return DirectoryRunner(card, place)
@@ -234,15 +193,3 @@ class DirectoryRunner:
 
     def close(self) -> None:
         """Nothing was started."""
-
-
-REFUSED = frozenset(("16-bit", "cmyk", "other-colour-space"))
-"""Conversions that would lose or bend what a model meant."""
-
-
-def read_image(path: Path) -> ImageU8:
-    """An image file of a model as RGB [H, W, 3]. Raises OSError and BadImageError."""
-    decoded = decode(path.read_bytes())
-    if refused := REFUSED.intersection(conversion.value for conversion in decoded.conversions):
-        raise BadImageError(f"{', '.join(sorted(refused))} samples: save as 8-bit RGB")
-    return decoded.pixels

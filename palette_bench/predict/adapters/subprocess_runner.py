@@ -27,9 +27,9 @@ import numpy as np
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.images.decode import BadImageError, encode_png
 from palette_bench.images.types import ImageU8
+from palette_bench.predict.adapters.base import Place, Wanted, read_image
 from palette_bench.predict.adapters.checks import checked_outputs, items_of
 from palette_bench.predict.adapters.hosting import how_it_ended
-from palette_bench.predict.adapters.runners import Place, Wanted, read_image
 from palette_bench.predict.card import Card
 
 TAIL_LINES = 12

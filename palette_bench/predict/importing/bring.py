@@ -1,10 +1,9 @@
 """Importing: locate, read, check the range, resize or crop, composite, write, and say what was done."""
 
-import contextlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,9 @@ from palette_bench.artifacts.evalset import Conditions, EvalSet
 from palette_bench.artifacts.predictions import output_name
 from palette_bench.common.canonical import file_digest, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
-from palette_bench.common.files import exclusive, write_plainly
+from palette_bench.common.files import staged_folder, write_plainly
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images import canary
 from palette_bench.images.condition import luma
 from palette_bench.images.decode import BadImageError, encode_png
@@ -127,29 +126,25 @@ class _Row:
     luma_error: float | None
 
 
-_state: tuple[_Job, Conditions] | None = None
+class _Importer:
+    """Reads and writes the outputs of some items: how many items, the outputs, and those that cannot be used."""
 
+    def __init__(self, job: _Job) -> None:
+        eval_set = EvalSet(job.set_folder)
+        self._job, self._conditions = job, eval_set.conditions(eval_set.task(job.task))
 
-def _prepare_worker(job: _Job) -> None:
-    global _state
-    eval_set = EvalSet(job.set_folder)
-    _state = (job, eval_set.conditions(eval_set.task(job.task)))
-
-
-def _import_chunk(indices: Sequence[int]) -> tuple[int, list[_Row], list[Problem]]:
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    rows: list[_Row] = []
-    problems: list[Problem] = []
-    for index in indices:
-        for sample, place in enumerate(_state[0].found.places[index]):
-            try:
-                rows.append(_import_one(*_state, index, sample, place))
-            except BadImageError as error:
-                problems.append(Problem("unusable", str(place), str(error)))
-            except OSError as error:
-                problems.append(Problem("unreadable", str(place), error.strerror or str(error)))
-    return len(indices), rows, problems
+    def __call__(self, indices: Sequence[int]) -> tuple[int, list[_Row], list[Problem]]:
+        rows: list[_Row] = []
+        problems: list[Problem] = []
+        for index in indices:
+            for sample, place in enumerate(self._job.found.places[index]):
+                try:
+                    rows.append(_import_one(self._job, self._conditions, index, sample, place))
+                except BadImageError as error:
+                    problems.append(Problem("unusable", str(place), str(error)))
+                except OSError as error:
+                    problems.append(Problem("unreadable", str(place), error.strerror or str(error)))
+        return len(indices), rows, problems
 
 
 def _read(outputs: ImageFiles | _Rows, place: str | int) -> Raw:
@@ -224,7 +219,6 @@ def import_outputs(
     canary.check(GeometryName(eval_set.geometry))
     _check_out(out)
     outputs, found = _locate(where, convention, eval_set, options, pattern)
-    staging = out.parent / f".{out.name}.importing"
     model: dict[str, object] = {
         "name": options.name or convention.name,
         "title": options.name or convention.title,
@@ -234,8 +228,8 @@ def import_outputs(
         "config": {},
     }
     identity = predictions.identity_of(eval_set, task, model, seed=None, samples=found.samples)
-    job = _Job(eval_set.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
-    with _staged(staging):
+    with staged_folder(out, purpose="an import into the same folder") as staging:
+        job = _Job(eval_set.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
         rows = _write_all(job, where, eval_set, jobs=jobs, progress=progress)
         resized = any("resized" in row.how for row in rows)
         findings = [row.finding for row in rows]
@@ -254,9 +248,6 @@ def import_outputs(
         )
         described = predictions.finish(staging, identity, made)
         shutil.rmtree(staging / predictions.WORK_FOLDER, ignore_errors=True)
-        if out.is_dir():
-            out.rmdir()
-        staging.rename(out)
     return Imported(out, eval_set.count, found.samples, tuple(verdicts), described)
 
 
@@ -329,29 +320,15 @@ def _rows(files: ArrayFiles, convention: Convention, options: Options) -> _Rows:
     return _Rows(tuple(parts), values, clipped, key, axes)
 
 
-@contextlib.contextmanager
-def _staged(staging: Path) -> Iterator[None]:
-    """Hold a folder that is not finished; it is gone when the block fails, and so is what a killed import left."""
-    with exclusive(staging.with_name(staging.name + ".lock"), purpose="an import into the same folder"):
-        shutil.rmtree(staging, ignore_errors=True)
-        try:
-            yield
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.with_name(staging.name + ".lock").unlink(missing_ok=True)
-
-
 def _write_all(job: _Job, where: Path, eval_set: EvalSet, *, jobs: int, progress: Progress) -> list[_Row]:
     """Read and write every output that has a name. Raises InputError with all that is wrong, names included."""
     # Arrays are in this process: copies of them would cost more than what workers save.
     processes = 1 if isinstance(job.outputs, _Rows) else jobs
     indices = sorted(job.found.places)
-    chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
     rows: list[_Row] = []
     problems = list(job.found.problems)
     with progress.task(f"importing {job.convention.name}", len(indices), "items") as shown:
-        prepare = partial(_prepare_worker, job)
-        for count, fresh, faults in map_unordered(_import_chunk, chunks, processes=processes, prepare=prepare):
+        for count, fresh, faults in run_chunks(partial(_Importer, job), indices, size=CHUNK, processes=processes):
             rows += fresh
             problems += faults
             shown.advance(count)

@@ -12,11 +12,10 @@ from PIL import Image
 
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.images.condition import luma
-from palette_bench.images.decode import FORMATS, MAX_PIXELS, BadImageError, Conversion, decode
+from palette_bench.images.decode import FORMATS, MAX_PIXELS, REFUSED, BadImageError, Conversion, decode
 from palette_bench.images.types import GreyU8, ImageU8
 from palette_bench.predict.importing.conventions import Axes, ComesIn, Convention, Resize, ValueRange
 
-REFUSED = frozenset((Conversion.SIXTEEN_BIT, Conversion.CMYK, Conversion.OTHER_COLOUR_SPACE))
 SLACK = 0.0005
 """How far beyond its range, as a share of it, a value may lie: 0.001 for -1..1."""
 ROWS_AT_ONCE = 64

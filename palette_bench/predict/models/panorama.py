@@ -22,10 +22,10 @@ from palette_bench.common.errors import UsageError
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.images.holes import fixed_hole
 from palette_bench.images.types import ImageU8
-from palette_bench.predict.adapters.base import Adapter, ModelInput
+from palette_bench.predict.adapters.base import Adapter, ModelInput, Place, Wanted
 from palette_bench.predict.adapters.checks import checked_outputs, items_of
 from palette_bench.predict.adapters.hosting import ONE_THREAD, Host
-from palette_bench.predict.adapters.runners import Place, Wanted, build_runner, check_runnable
+from palette_bench.predict.adapters.runners import build_runner, check_runnable
 from palette_bench.predict.card import AdapterKind, Card
 from palette_bench.predict.run import model_of
 from palette_bench.protocol.tasks import TASKS, Task

@@ -1,14 +1,11 @@
 """The folder of a report: made beside its place, whole when it appears there."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette_bench import __version__
 from palette_bench.common.errors import InputError
-from palette_bench.common.files import exclusive, write_json, write_plainly
+from palette_bench.common.files import staged_folder, write_json, write_plainly
 from palette_bench.common.progress import Progress
 from palette_bench.publish.report.facts import find_facts, first_shown
 from palette_bench.publish.report.material import gather
@@ -59,7 +56,7 @@ def make_report(
     facts = find_facts(material, jobs=jobs, progress=progress)
     samples = min(material.record.samples, samples_shown)
     layout = plan_layout(material.eval_set.count, material.eval_set.size, samples)
-    with _staged(folder) as staging:
+    with staged_folder(folder, purpose=f"the report in {folder}") as staging:
         wanted = first_shown(facts, layout.count)
         full = write_pictures(material, layout, wanted, staging, jobs=jobs, progress=progress)
         write_plainly(staging / PAGE_FILE, report_page(material, facts, layout, full).encode())
@@ -95,25 +92,3 @@ def _refuse_others(folder: Path) -> None:
         found=found,
         next_step="choose another --out",
     )
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of ``folder`` when the block ends well; what a killed run left goes."""
-    place = folder.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    staging, old = place.with_name(f".{place.name}.making"), place.with_name(f".{place.name}.old")
-    lock = place.with_name(f".{place.name}.lock")
-    with exclusive(lock, purpose=f"the report in {folder}"):
-        for left in (staging, old):
-            shutil.rmtree(left, ignore_errors=True)
-        staging.mkdir()
-        try:
-            yield staging
-            if place.exists():
-                place.rename(old)
-            staging.rename(place)
-        finally:
-            for left in (staging, old):
-                shutil.rmtree(left, ignore_errors=True)
-            lock.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, VerificationError
 from palette_bench.common.files import write_plainly
 from palette_bench.common.progress import Progress
-from palette_bench.common.workers import map_unordered
+from palette_bench.common.workers import run_chunks
 from palette_bench.images.condition import Condition
 from palette_bench.images.decode import BadImageError
 from palette_bench.images.types import HoleMask, ImageU8
@@ -102,15 +102,6 @@ class _Job:
     out: Path
 
 
-_state: tuple[_Job, EvalSet, Conditions] | None = None
-
-
-def _prepare_worker(job: _Job) -> None:
-    global _state
-    eval_set = EvalSet(job.set_folder)
-    _state = job, eval_set, eval_set.conditions(eval_set.task(job.task))
-
-
 def write_pictures(
     material: Material, layout: Layout, wanted: Sequence[int], out: Path, *, jobs: int, progress: Progress
 ) -> tuple[int, ...]:
@@ -119,11 +110,10 @@ def write_pictures(
     Equal arguments give equal files. Raises VerificationError for images that changed since they were checked.
     """
     job = _Job(material.eval_set.folder, material.task.name, material.predictions, material.digests, layout, out)
-    prepare = partial(_prepare_worker, job)
     processes = 1 if material.predictions.array is not None else jobs
     used = layout.count * PAGE_BYTES_AN_ITEM
     with progress.task("drawing sheets", layout.count, "items") as shown:
-        for items, size in map_unordered(_write_sheet, range(layout.sheets), processes=processes, prepare=prepare):
+        for items, size in run_chunks(partial(_Sheets, job), range(layout.sheets), size=1, processes=processes):
             used += size
             shown.advance(items)
     if layout.exact:
@@ -131,10 +121,9 @@ def write_pictures(
     room = LARGEST_FOLDER - used
     line_bytes = layout.columns * layout.size**2 * 3
     candidates = list(wanted[: max(int(room / (_PNG_SHARE * line_bytes)), 0)])
-    chunks = [candidates[start : start + _CHUNK] for start in range(0, len(candidates), _CHUNK)]
     sizes: dict[int, int] = {}
     with progress.task("full images", len(candidates), "items") as shown:
-        for written in map_unordered(_write_full, chunks, processes=processes, prepare=prepare):
+        for written in run_chunks(partial(_FullImages, job), candidates, size=_CHUNK, processes=processes):
             sizes |= written
             shown.advance(len(written))
     return _kept_within(room, candidates, sizes, layout, out)
@@ -156,44 +145,56 @@ def _kept_within(
     return tuple(sorted(kept))
 
 
-def _write_sheet(sheet: int) -> tuple[int, int]:
-    """Write a sheet: how many items it holds, and bytes."""
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    layout = _state[0].layout
-    indices = range(sheet * layout.lines, min((sheet + 1) * layout.lines, layout.count))
-    image = np.concatenate([_line(index, layout.tile) for index in indices])
-    buffer = io.BytesIO()
-    if layout.exact:
-        Image.fromarray(image).save(buffer, "PNG", compress_level=6)
-    else:
-        Image.fromarray(image).save(buffer, "WEBP", quality=_QUALITY, method=4)
-    write_plainly(_state[0].out / layout.sheet_name(sheet), buffer.getvalue())
-    return len(indices), buffer.tell()
+class _Drawer:
+    """What draws lines of items."""
+
+    def __init__(self, job: _Job) -> None:
+        self.job = job
+        self._eval_set = EvalSet(job.set_folder)
+        self._conditions = self._eval_set.conditions(self._eval_set.task(job.task))
+
+    def line(self, index: int, edge: int) -> ImageU8:
+        """Condition, first sample, reference, further samples [edge, columns * edge, 3]."""
+        item = self._eval_set.items[index]
+        samples = [
+            _sample(self.job, self._eval_set, self._conditions, index, sample)
+            for sample in range(self.job.layout.samples)
+        ]
+        images = [condition_image(self._conditions.of(item)), samples[0], self._eval_set.reference(item), *samples[1:]]
+        return np.concatenate([_resized(image, edge) for image in images], axis=1)
 
 
-def _write_full(indices: Sequence[int]) -> dict[int, int]:
-    """Write full images: bytes by item."""
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    layout, sizes = _state[0].layout, {}
-    for index in indices:
+class _Sheets(_Drawer):
+    """Writes sheets: how many items they hold, and bytes."""
+
+    def __call__(self, sheets: Sequence[int]) -> tuple[int, int]:
+        written = [self._write(sheet) for sheet in sheets]
+        return sum(items for items, _ in written), sum(size for _, size in written)
+
+    def _write(self, sheet: int) -> tuple[int, int]:
+        layout = self.job.layout
+        indices = range(sheet * layout.lines, min((sheet + 1) * layout.lines, layout.count))
+        image = np.concatenate([self.line(index, layout.tile) for index in indices])
         buffer = io.BytesIO()
-        Image.fromarray(_line(index, layout.size)).save(buffer, "PNG", compress_level=6)
-        write_plainly(_state[0].out / layout.full_name(index), buffer.getvalue())
-        sizes[index] = buffer.tell()
-    return sizes
+        if layout.exact:
+            Image.fromarray(image).save(buffer, "PNG", compress_level=6)
+        else:
+            Image.fromarray(image).save(buffer, "WEBP", quality=_QUALITY, method=4)
+        write_plainly(self.job.out / layout.sheet_name(sheet), buffer.getvalue())
+        return len(indices), buffer.tell()
 
 
-def _line(index: int, edge: int) -> ImageU8:
-    """Condition, first sample, reference, further samples [edge, columns * edge, 3]."""
-    if _state is None:
-        raise RuntimeError("the worker was not prepared")
-    job, eval_set, conditions = _state
-    item = eval_set.items[index]
-    samples = [_sample(job, eval_set, conditions, index, sample) for sample in range(job.layout.samples)]
-    images = [condition_image(conditions.of(item)), samples[0], eval_set.reference(item), *samples[1:]]
-    return np.concatenate([_resized(image, edge) for image in images], axis=1)
+class _FullImages(_Drawer):
+    """Writes full images: bytes by item."""
+
+    def __call__(self, indices: Sequence[int]) -> dict[int, int]:
+        layout, sizes = self.job.layout, dict[int, int]()
+        for index in indices:
+            buffer = io.BytesIO()
+            Image.fromarray(self.line(index, layout.size)).save(buffer, "PNG", compress_level=6)
+            write_plainly(self.job.out / layout.full_name(index), buffer.getvalue())
+            sizes[index] = buffer.tell()
+        return sizes
 
 
 def _sample(job: _Job, eval_set: EvalSet, conditions: Conditions, index: int, sample: int) -> ImageU8:
