@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.artifacts.evalset import EvalSet
-from palette_bench.artifacts.record import Origin, read_origin
+from palette_bench.artifacts.record import Origin
 from palette_bench.artifacts.seeds import RULE
+from palette_bench.common import schema
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.files import atomic_writer, json_bytes, read_json
 from palette_bench.common.listing import list_files
-from palette_bench.common.tables import Table
+from palette_bench.common.schema import Digest
 from palette_bench.images import canary
 from palette_bench.images.decode import IMAGE_SUFFIXES, DecodedImage, decode
 from palette_bench.protocol.tasks import Task
@@ -247,24 +248,7 @@ class Described:
     """What ``predictions.json`` says of a folder: what made the images, and the digest of the folder they made."""
 
     origin: Origin
-    tree_sha256: str
-
-    def as_json(self) -> dict[str, object]:
-        """Plain data."""
-        return {"origin": self.origin.as_json(), "tree_sha256": self.tree_sha256}
-
-
-def described_from_json(value: object) -> Described | None:
-    """The inverse of ``Described.as_json``, None for None. Raises InputError for anything else."""
-    if value is None:
-        return None
-    problems: list[Problem] = []
-    table = Table(value if isinstance(value, Mapping) else {}, "", problems)
-    origin, tree = read_origin(table.table("origin", required=True)), table.digest("tree_sha256")
-    table.finish()
-    if origin is None or problems:
-        raise InputError("what made the predictions cannot be read", problems=problems)
-    return Described(origin, tree)
+    tree_sha256: Digest
 
 
 def described(where: Path, eval_set: EvalSet, task: Task) -> tuple[Described | None, list[str]]:
@@ -288,23 +272,15 @@ def described(where: Path, eval_set: EvalSet, task: Task) -> tuple[Described | N
         )
     if content.get("status") != FINISHED:
         return None, [f"{PREDICTIONS_FILE} says that the predictions are not finished: the record names no model"]
-    model, problems = content.get("model"), list[Problem]()
+    model = content.get("model")
     facts = dict(model) if isinstance(model, Mapping) else {}
-    origin = read_origin(
-        Table(
-            {
-                "model": facts.get("name"),
-                **{name: facts.get(name) for name in ("title", "kind", "fingerprint", "weights_sha256")},
-                **{name: content.get(name) for name in ("seed", "stochastic", "post_processing")},
-            },
-            "",
-            problems,
-        )
-    )
-    tree = Table(content, "", problems).digest("tree_sha256")
-    if origin is None or problems:
-        return None, [f"{PREDICTIONS_FILE} cannot be read: the record names no model ({problems[0]})"]
-    return Described(origin, tree), []
+    origin = {name: facts.get(name) for name in ("title", "kind", "fingerprint", "weights_sha256")}
+    origin |= {name: content.get(name) for name in ("seed", "stochastic", "post_processing")}
+    said = {"origin": {"model": facts.get("name"), **origin}, "tree_sha256": content.get("tree_sha256")}
+    try:
+        return schema.load(Described, said, where=path), []
+    except InputError as error:
+        return None, [f"{PREDICTIONS_FILE} cannot be read: the record names no model ({error.problems[0]})"]
 
 
 def _locate_npz(where: Path, eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:

@@ -102,13 +102,14 @@ def command(
 def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
     """Write a record and show it."""
     from palette_bench.artifacts.record import RECORD_FILE, save
+    from palette_bench.common import schema
 
     record = scored.record
     save(record, scored.items_csv, folder)
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
-        console.print_json(record.as_json())
+        console.print_json(schema.dump(record))
         return
     from palette_bench.cli.tables import print_groups, print_others, print_score_table
     from palette_bench.publish.tables.score import score_table

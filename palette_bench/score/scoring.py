@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.artifacts.evalset import EvalSet, open_set
-from palette_bench.artifacts.predictions import PREDICTIONS_FILE, Described, described, described_from_json, locate
+from palette_bench.artifacts.predictions import PREDICTIONS_FILE, Described, described, locate
 from palette_bench.artifacts.record import (
     FLOAT32,
     GroupRecord,
@@ -26,6 +26,7 @@ from palette_bench.artifacts.record import (
     ScoredSet,
     signature,
 )
+from palette_bench.common import schema
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
@@ -139,7 +140,7 @@ class _Run:
             "task_fingerprint": self.task_fingerprint,
             "recipes": {r.name: r.fingerprint(self.networks[r.backbone].fingerprint) for r in self.recipes},
             "reference": self.reference,
-            "described": None if self.described is None else self.described.as_json(),
+            "described": None if self.described is None else schema.dump(self.described),
             "warnings": list(self.warnings),
         }
 
@@ -229,7 +230,7 @@ def merge(folders: Sequence[Path], name: str, options: Options, *, progress: Pro
     store = FeatureStore(features_folder(), [folder / shards.FEATURES for folder in folders], adopt=True)
     warnings = parts.identity.get("warnings")
     of_parts = (
-        described_from_json(parts.identity.get("described")),
+        None if (said := parts.identity.get("described")) is None else schema.load(Described, said),
         list(warnings) if isinstance(warnings, list) else [],
     )
     run = _begin(eval_set, task, options, store, of_parts, samples=parts.examined[0].samples, progress=progress)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palette_bench.artifacts.record import MetricValue, RecordFile, ResultRecord
+from palette_bench.common import schema
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures.account import Figure, figure
@@ -260,7 +261,7 @@ def _facts(curve: _Curve) -> dict[str, object]:
         "shown_as": curve.title,
         "task": record.scored.task,
         "result_id": record.result_id,
-        "model": None if record.origin is None else record.origin.as_json(),
+        "model": None if record.origin is None else schema.dump(record.origin),
         "tree_sha256": record.tree_sha256,
         "predictions_digest": record.predictions_digest,
         "samples": record.samples,

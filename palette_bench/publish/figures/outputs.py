@@ -9,6 +9,7 @@ from palette_bench.artifacts.evalset import EvalItem, EvalSet, Holes, open_only_
 from palette_bench.artifacts.predictions import FINISHED, PREDICTIONS_FILE, Described, Predictions, described, locate
 from palette_bench.artifacts.record import RecordFile
 from palette_bench.artifacts.seeds import RULE, seed_of
+from palette_bench.common import schema
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.files import read_json
@@ -61,7 +62,7 @@ class Outputs:
         return {
             "shown_as": self.title,
             "task": self.task.name,
-            "model": None if origin is None else origin.as_json(),
+            "model": None if origin is None else schema.dump(origin),
             "seed_rule": None if seed is None else RULE,
             "tree_sha256": self._admitted.tree_sha256,
             "predictions_digest": self._admitted.digest,
