@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -76,3 +76,30 @@ def print_table(table: "Table") -> None:
         Console().print(table)
     else:
         Console(width=200).print(table)
+
+
+@contextmanager
+def refreshed(draw: "Callable[[], Table]", *, seconds: float = 2.0) -> Iterator[None]:
+    """Keep a table at the bottom of stderr while the block runs, drawn anew; nothing where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    import threading
+
+    from rich.console import Console
+    from rich.live import Live
+
+    stop = threading.Event()
+    with Live(console=Console(stderr=True), auto_refresh=False) as live:
+
+        def redraw() -> None:
+            while not stop.wait(seconds):
+                live.update(draw(), refresh=True)
+
+        thread = threading.Thread(target=redraw, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

@@ -39,6 +39,7 @@ SECTIONS = {
     "Score": {
         "score": "Score a folder of predictions.",
         "merge": "Join a score that was done in parts.",
+        "study": "Ask people: show them real and generated images, and count how often they are fooled.",
         "recipes": "List the recipes: what each number is.",
         "statistics": "Compute the statistics of a FID reference set, once.",
         "weights": "List, fetch and import the weights of the scoring networks.",
