@@ -51,7 +51,7 @@ def test_a_rehearsal_gives_back_the_rates_it_was_told(tmp_path: Path) -> None:
     gap = record.differences[0].difference
     assert gap.items == 24
     assert gap.p is not None
-    assert gap.p < 0.001
+    assert gap.p < 0.05
     assert record.simulated
     assert "simulated" in record.rates[0].signature
     again = rehearse(

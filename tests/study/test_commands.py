@@ -88,8 +88,8 @@ def test_wrong_predictions_are_told_one_by_one(
     first = sorted(broken.rglob("*.png"))[5]
     Image.new("RGB", (16, 16)).save(first)
     code, _, err = run(
-        "study", "new", "--task", "uncrop", "--preds", f"x={broken}", "--sets", "1", "--items", "26", "--raters",
-        "2", "--out", tmp_path / "study",
+        "study", "new", "--task", "uncrop", "--preds", f"x={broken}", "--sets", "1", "--items", "40", "--raters", "2",
+        "--practice", "0", "--catch", "0", "--out", tmp_path / "study",
     )  # fmt: skip
     assert code == 3
     assert "16x16, expected 32x32" in err
