@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -352,6 +352,19 @@ class EvalSet:
         """The holes of a task's items."""
         return Holes(task, self.size, self.masks(task) if task.kind is TaskKind.FREEFORM_HOLE else None)
 
+    def references(self) -> Iterator[tuple[EvalItem, ImageU8]]:
+        """Each item with its reference [H, W, 3] uint8 RGB, in protocol order. Raises VerificationError."""
+        for item in self.items:
+            yield item, self.reference(item)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return self.count
+
+    def __repr__(self) -> str:
+        """Name, count, size and fingerprint."""
+        return f"<EvalSet {self.set_id}@{self.version}: {self.count} images of {self.size}x{self.size}>"
+
     def condition_digests(self, task: Task) -> list[str]:
         """The frozen digest of every item's condition. Raises VerificationError when the file was changed."""
         path = task_folder(self.folder, task) / CONDITIONS_FILE
@@ -366,8 +379,9 @@ class EvalSet:
             )
         return [str(row["sha256"]) for row in read_jsonl(path, kind="conditions")]
 
-    def conditions(self, task: Task) -> "Conditions":
-        """The conditions of a task's items."""
+    def conditions(self, task: Task | str) -> "Conditions":
+        """The conditions of a task's items; iterating gives each item with its condition, in protocol order."""
+        task = self.task(task)
         return Conditions(self, task, self.holes(task), tuple(self.condition_digests(task)))
 
 
@@ -393,6 +407,15 @@ class Conditions:
     task: Task
     holes: Holes
     digests: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[EvalItem, Condition]]:
+        """Each item with its condition, in protocol order."""
+        for item in self.eval_set.items:
+            yield item, self.of(item)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return self.eval_set.count
 
     def of(self, item: EvalItem) -> Condition:
         """The condition of an item. Raises VerificationError when it is not the frozen one."""
