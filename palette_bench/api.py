@@ -31,12 +31,10 @@ from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.adapters.checks import checked_outputs
 from palette_bench.predict.card import Card, find_card
 from palette_bench.predict.run import Options as RunOptions
-from palette_bench.predict.run import Predicted, composited, given_of
-from palette_bench.predict.run import predict
+from palette_bench.predict.run import Predicted, composited, given_of, predict
 from palette_bench.prepare.build import build
 from palette_bench.prepare.plan import Choices, make_plan
-from palette_bench.prepare.verify import Verified
-from palette_bench.prepare.verify import verify
+from palette_bench.prepare.verify import Verified, verify
 from palette_bench.protocol.definition import GeometryName
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.groups import Grouping
@@ -292,9 +290,7 @@ def score_predictions(
             np.savez(where, arr_0=preds)
         else:
             where = Path(preds)
-        scored = score(
-            eval_set, eval_set.task(task), where, name or where.resolve().stem, options, progress=progress
-        )
+        scored = score(eval_set, eval_set.task(task), where, name or where.resolve().stem, options, progress=progress)
     if scored is None:
         raise UsageError(
             "under torchrun only the first rank has a result", expected="palette-bench score under torchrun"
