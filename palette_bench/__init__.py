@@ -15,7 +15,7 @@ Each name is imported when it is first used, so that ``import palette_bench`` lo
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from palette_bench.common.version import __version__
 
 if TYPE_CHECKING:
     from palette_bench.api import (

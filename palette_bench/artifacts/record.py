@@ -12,12 +12,12 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from palette_bench import __version__
 from palette_bench.common import schema
 from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_bytes, write_json
 from palette_bench.common.schema import Digest, Key
+from palette_bench.common.version import __version__
 from palette_bench.protocol.tasks import TASKS
 
 SCHEMA = 3

@@ -12,8 +12,8 @@ from keyword import iskeyword
 
 import click
 
-from palette_bench import __version__
 from palette_bench.common.errors import ExitCode, InputError, PaletteBenchError
+from palette_bench.common.version import __version__
 
 SECTIONS = {
     "Start": {

@@ -13,9 +13,9 @@ import PIL
 from PIL import Image
 from PIL import features as pillow_features
 
-from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import Problem, VerificationError
+from palette_bench.common.version import __version__
 from palette_bench.images.condition import encode_jpeg
 from palette_bench.images.decode import BadImageError, decode
 from palette_bench.images.geometry import GEOMETRIES

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench import __version__
 from palette_bench.artifacts.record import (
     GroupRecord,
     Items,
@@ -25,6 +24,7 @@ from palette_bench.artifacts.record import (
     read_record,
 )
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
+from palette_bench.common.version import __version__
 from palette_bench.score.groups import BAND_PERCENT, Grouping
 from palette_bench.score.metrics import paired
 from palette_bench.score.metrics.estimate import from_influence, of_mean

@@ -12,11 +12,11 @@ from importlib import metadata
 
 import numpy as np
 
-from palette_bench import __version__
 from palette_bench.artifacts.evalset import EvalSet, prepared_sets
 from palette_bench.common import home
 from palette_bench.common.errors import PaletteBenchError
 from palette_bench.common.files import write_bytes
+from palette_bench.common.version import __version__
 from palette_bench.common.workers import default_jobs
 from palette_bench.images import canary
 from palette_bench.protocol.definition import Family, GeometryName

@@ -17,8 +17,8 @@ import numpy as np
 from click.testing import CliRunner
 from PIL import Image
 
-from palette_bench import __version__
 from palette_bench.cli.main import program
+from palette_bench.common.version import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDS = REPOSITORY / "leaderboards" / "scenes32" / "records"

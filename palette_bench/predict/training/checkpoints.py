@@ -16,10 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.files import read_json, write_bytes, write_json
+from palette_bench.common.version import __version__
 
 SCHEMA = 1
 STATE_FILE = "state.json"

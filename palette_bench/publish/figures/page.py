@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from palette_bench import __version__
 from palette_bench.common.errors import UsageError
+from palette_bench.common.version import __version__
 from palette_bench.images.types import ImageU8
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette_bench import __version__
 from palette_bench.common.errors import InputError
 from palette_bench.common.files import staged_folder, write_json, write_plainly
 from palette_bench.common.progress import Progress
+from palette_bench.common.version import __version__
 from palette_bench.publish.report.facts import find_facts, first_shown
 from palette_bench.publish.report.material import gather
 from palette_bench.publish.report.page import report_page

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from palette_bench import __version__
+from palette_bench.common.version import __version__
 from palette_bench.publish.tables.latex import escape
 from palette_bench.publish.tables.printed import Paper
 
