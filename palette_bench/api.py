@@ -26,12 +26,13 @@ from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.common.workers import default_jobs
 from palette_bench.images.decode import encode_png
+from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput
 from palette_bench.predict.adapters.checks import checked_outputs
 from palette_bench.predict.card import Card, find_card
 from palette_bench.predict.run import Options as RunOptions
-from palette_bench.predict.run import Predicted, composited, given_of, predict
+from palette_bench.predict.run import Predicted, given_of, predict
 from palette_bench.prepare.build import build
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.prepare.verify import Verified, verify
