@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palette_bench import __version__
 from palette_bench.common.canonical import fingerprint, lines_digest
 from palette_bench.common.errors import InputError
+from palette_bench.common.version import __version__
 from palette_bench.study import store
 from palette_bench.study.definition import Platform, Study
 from palette_bench.study.design import RESHOWN, Design, Kind, Trial, item_of, seat_of

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter
 
-from palette_bench import __version__
 from palette_bench.common.canonical import bytes_digest, fingerprint
 from palette_bench.common.errors import InputError, VerificationError
 from palette_bench.common.files import read_json, write_bytes, write_json
+from palette_bench.common.version import __version__
 from palette_bench.study.definition import Exclusions, Source, Study, Trials, read_as
 from palette_bench.study.estimates import Detection, Difference, Rate
 
