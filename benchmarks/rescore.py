@@ -104,6 +104,7 @@ def fill_cache(home: Path, predictions: Path) -> None:
     from palette_bench.score.features import FeatureStore
     from palette_bench.score.gate import admit, examine
     from palette_bench.score.metrics.frechet import moments
+    from palette_bench.score.recipes.base import ReferenceStatistics
 
     eval_set = open_set(SET)
     admitted = admit(
@@ -130,7 +131,7 @@ def fill_cache(home: Path, predictions: Path) -> None:
             features += rng.normal(size=features.shape).astype(np.float32)
             of_reference._save(
                 eval_set,
-                of_reference.ReferenceStatistics(
+                ReferenceStatistics(
                     reference=of_reference.OWN_FOLDER,
                     reference_fingerprint="0" * 64,
                     data_digest="0" * 64,

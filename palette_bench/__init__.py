@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from palette_bench.predict.card import find_card as find_model
     from palette_bench.protocol.tasks import TASKS
     from palette_bench.score import metrics
-    from palette_bench.score.recipes import RECIPES
+    from palette_bench.score.recipes.catalogue import RECIPES
 
 _PLACES = {
     "EvalSet": "artifacts.evalset",
@@ -48,7 +48,7 @@ _PLACES = {
     "Setting": "predict.adapters.base",
     "Progress": "common.progress",
     "TASKS": "protocol.tasks",
-    "RECIPES": "score.recipes",
+    "RECIPES": "score.recipes.catalogue",
 }
 _RENAMED = {"find_model": ("predict.card", "find_card")}
 _MODULES = {"errors": "common.errors", "metrics": "score.metrics"}

@@ -11,7 +11,7 @@ from palette_bench.cli.options import ANY_PATH, as_json
 
 if TYPE_CHECKING:
     from palette_bench.publish.compare import Comparison, MetricDifference
-    from palette_bench.score.recipes import Recipe
+    from palette_bench.score.recipes.base import Recipe
 
 MOST_GROUPS = 24
 LEAST_P = 0.001
@@ -134,7 +134,7 @@ def _print_metrics(found: "Comparison") -> None:
 
 
 def _heading(recipe: "Recipe") -> str:
-    from palette_bench.score.recipes import Direction
+    from palette_bench.score.recipes.base import Direction
 
     unit = f", {recipe.unit}" if recipe.unit else ""
     return f"{recipe.title}{unit} {'↓' if recipe.direction is Direction.LOWER else '↑'}"
@@ -153,12 +153,12 @@ def _print_items(found: "Comparison") -> None:
     from rich import box
     from rich.table import Table
 
-    from palette_bench.score.recipes import Metric
+    from palette_bench.score.recipes.base import ItemNumbers
 
     most = found.most_different
     if most is None or not (most.first_ahead or most.second_ahead):
         return
-    what = "influence on " if most.recipe.metric is Metric.FRECHET else ""
+    what = "influence on " if most.recipe.metric.items is ItemNumbers.INFLUENCE else ""
     click.echo(f"\nthe images that differ most, by {what}{most.recipe.name}")
     drawn = Table(box=box.SIMPLE_HEAD)
     drawn.add_column("")
@@ -183,7 +183,7 @@ def _print_groups(found: "Comparison") -> None:
     from rich import box
     from rich.table import Table
 
-    from palette_bench.score.recipes import RECIPES
+    from palette_bench.score.recipes.catalogue import RECIPES
 
     if not found.groups:
         return

@@ -20,9 +20,9 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 
     The fingerprint covers the recipe and the published weights of its network; numbers compare only if it is equal.
     """
-    from palette_bench.score.recipes import RECIPES, named
+    from palette_bench.score.recipes.catalogue import every, named
 
-    chosen = [named(name) for name in names] or list(RECIPES.values())
+    chosen = [named(name) for name in names] or list(every().values())
     if as_json:
         console.print_json(
             [
@@ -30,7 +30,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
                     "name": recipe.name,
                     "version": recipe.version,
                     "fingerprint": recipe.published_fingerprint,
-                    "metric": recipe.metric.value,
+                    "metric": recipe.metric.name,
                     "network": recipe.backbone,
                     "output": recipe.output,
                     "parameters": dict(recipe.parameters),
@@ -39,6 +39,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
                     "headline": recipe.headline,
                     "on_request": recipe.on_request,
                     "doc": recipe.doc,
+                    **({"provider": recipe.provider} if recipe.provider else {}),
                 }
                 for recipe in chosen
             ]
@@ -48,6 +49,8 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
         for recipe in chosen:
             when = "headline" if recipe.headline else "on request (--also)" if recipe.on_request else "in every record"
             click.echo(f"{recipe.name} version {recipe.version}: {recipe.title}, {recipe.direction.value} is better")
+            if recipe.provider:
+                click.echo(f"  from the package {recipe.provider}: never ranked beside others")
             click.echo(f"  {when}; network {recipe.backbone}, output {recipe.output}")
             click.echo(f"  {', '.join(f'{key} = {value}' for key, value in recipe.parameters.items())}")
             click.echo(f"  fingerprint {recipe.published_fingerprint}")

@@ -65,15 +65,11 @@ def command(
     from palette_bench.score import statistics
     from palette_bench.score.backbones.base import Backend, load
     from palette_bench.score.features import FeatureStore
-    from palette_bench.score.recipes import Metric, Reference, named
+    from palette_bench.score.recipes.catalogue import named
     from palette_bench.score.scoring import recipes_of
 
     eval_set = open_set(name)
-    fitting = [
-        r
-        for r in recipes_of(eval_set)
-        if r.metric is Metric.FRECHET and r.parameters["reference"] == Reference.REFERENCE_SET.value
-    ]
+    fitting = [r for r in recipes_of(eval_set) if r.needs_statistics]
     recipe = named(recipe_name) if recipe_name else fitting[0]
     if recipe not in fitting:
         raise UsageError(

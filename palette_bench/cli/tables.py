@@ -14,7 +14,8 @@ from palette_bench.common.errors import printable
 from palette_bench.publish.tables.paper import UNDECIDED, PaperTable, Source, TableCell, TableRow
 from palette_bench.publish.tables.ranking import Place
 from palette_bench.publish.tables.score import ScoreTable, number_text
-from palette_bench.score.recipes import Metric, named
+from palette_bench.score.recipes.base import Shown
+from palette_bench.score.recipes.catalogue import named
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -158,10 +159,10 @@ def print_groups(record: ResultRecord) -> None:
 
 
 def print_others(record: ResultRecord) -> None:
-    """The recipes that were asked for, and diversity: a line each, for the paper's table has no column for them."""
+    """The recipes that the table has no column for, a line each: those asked for, diversity, other packages' ones."""
     for name, metric in record.metrics.items():
         recipe = named(name)
-        if not recipe.on_request and recipe.metric is not Metric.DIVERSITY:
+        if not recipe.on_request and recipe.shown is not Shown.LINE:
             continue
         digits = recipe.digits
         text = number_text(metric.value, metric.standard_error, digits)

@@ -22,7 +22,7 @@ from palette_bench.protocol.definition import (
     load_protocol,
     protocol_names,
 )
-from palette_bench.publish.tables.printed import Column, PublishedCell, published_rows
+from palette_bench.publish.tables.printed import PublishedCell, published_rows
 from palette_bench.publish.tables.score import number_text
 from palette_bench.score.calibrating import (
     Networks,
@@ -33,15 +33,14 @@ from palette_bench.score.calibrating import (
 )
 from palette_bench.score.metrics.estimate import QUANTILE
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
-from palette_bench.score.recipes import Metric, named
+from palette_bench.score.recipes.base import Column
+from palette_bench.score.recipes.catalogue import named
 from palette_bench.score.scoring import recipes_of
 
 FOLDER = "folder"
 ROUNDING = 1e-9
 MARKS = "abcdefghijklmnopqrstuvwxyz"
-COLUMNS: Mapping[Metric, Column] = MappingProxyType(
-    {Metric.FRECHET: Column.FID, Metric.INCEPTION_SCORE: Column.IS, Metric.ACCURACY: Column.CA}
-)
+COLUMNS = (Column.FID, Column.IS, Column.CA)
 """The columns of a reference row that say something: PD of untouched images is 0 whatever it is."""
 
 
@@ -303,7 +302,7 @@ def printed_references(eval_set: EvalSet) -> tuple[PrintedReference, ...]:
     ]
     merged: dict[tuple[str, ...], PrintedReference] = {}
     for row, task, cells in rows:
-        telling = {column: cells[column] for column in COLUMNS.values() if column in cells}
+        telling = {column: cells[column] for column in COLUMNS if column in cells}
         if not telling:
             continue
         key = tuple(f"{column} {cell.digits}" for column, cell in telling.items())
@@ -330,7 +329,9 @@ def judge(
     bands: Mapping[Column, Band] = BANDS,
 ) -> list[Judged]:
     """What a number says of every printed row that has its column."""
-    column = COLUMNS[named(number.recipe).metric]
+    column = named(number.recipe).metric.column
+    if column is None:
+        return []
     found: list[Judged] = []
     for index, row in enumerate(printed):
         cell = row.cells.get(column)
@@ -444,7 +445,7 @@ def _explanations(
     rows: Sequence[int], printed: Sequence[PrintedReference], variants: Sequence[Variant], *, uniform: bool
 ) -> list[Explanation]:
     """Variants for the rows, all the same or not all, with the recipes that reproduce every column in all of them."""
-    columns = [column for column in COLUMNS.values() if any(column in printed[row].cells for row in rows)]
+    columns = [column for column in COLUMNS if any(column in printed[row].cells for row in rows)]
     assignments = (
         [(variant,) * len(rows) for variant in variants]
         if uniform
@@ -477,7 +478,7 @@ def _untested(printed: Sequence[PrintedReference], variants: Sequence[Variant]) 
         found += [
             f"{variant.set_id}: {_choice(each.recipe, each.reference)}"
             for each in variant.missing
-            if COLUMNS[named(each.recipe).metric] in columns
+            if named(each.recipe).metric.column in columns
         ]
         found += [
             f"{variant.set_id}: {number.choice}, but with numbers that compare with nothing"
@@ -629,8 +630,8 @@ def _table(variant: Variant, eval_set: EvalSet, calibration: Calibration, notes:
     order = [recipe.name for recipe in recipes_of(eval_set)]
     lines.sort(key=lambda line: order.index(line[0]))
     groups = []
-    for metric in COLUMNS:
-        group = tuple(cells for recipe, cells in lines if named(recipe).metric is metric)
+    for column in COLUMNS:
+        group = tuple(cells for recipe, cells in lines if named(recipe).metric.column is column)
         if group:
             groups.append(group)
     geometry = "" if eval_set.family is Family.SCENES32 else f", {variant.geometry}"
@@ -662,7 +663,7 @@ def _number_line(
 def _missing_line(missing: NotComputed, printed: Sequence[PrintedReference], notes: _Notes) -> tuple[str, ...]:
     why = missing.reason + (f": {missing.command}" if missing.command else "")
     mark = notes.mark(f"not computed: {why}")
-    column = COLUMNS[named(missing.recipe).metric]
+    column = named(missing.recipe).metric.column
     cells = [f"not computed {mark}" if column in row.cells else "" for row in printed]
     perfect = _perfect(missing.expected, None, notes)
     return (missing.recipe, missing.reference or "", f"not computed {mark}", perfect, *cells)

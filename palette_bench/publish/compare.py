@@ -29,7 +29,8 @@ from palette_bench.score.groups import BAND_PERCENT, Grouping
 from palette_bench.score.metrics import paired
 from palette_bench.score.metrics.estimate import from_influence, of_mean
 from palette_bench.score.metrics.paired import Difference
-from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, Reference
+from palette_bench.score.recipes.base import Direction, ItemNumbers, Recipe
+from palette_bench.score.recipes.catalogue import find, named
 
 FloatArray = NDArray[np.float64]
 
@@ -144,7 +145,7 @@ class MostDifferent:
         """Plain data."""
         return {
             "recipe": self.recipe.name,
-            "of": "influence" if self.recipe.metric is Metric.FRECHET else "value",
+            "of": "influence" if self.recipe.metric.items is ItemNumbers.INFLUENCE else "value",
             "a_ahead": [item.as_json() for item in self.first_ahead],
             "b_ahead": [item.as_json() for item in self.second_ahead],
         }
@@ -271,7 +272,7 @@ def compare(
     names, left_out = _chosen(first.record, second.record, only)
     _refuse_unequal(first.record, second.record, names)
     _refuse_other_items(first, second)
-    recipes = [RECIPES[name] for name in names]
+    recipes = [named(name) for name in names]
     _refuse_wrong_items((first, second), recipes)
     metrics = _metric_differences(first, second, recipes)
     return Comparison(
@@ -289,7 +290,7 @@ def compare(
 def _chosen(first: ResultRecord, second: ResultRecord, only: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Names of the recipes to compare, the paper's columns first, and why others are not."""
     both = [name for name in first.metrics if name in second.metrics]
-    known = [name for name in both if name in RECIPES]
+    known = [name for name in both if find(name) is not None]
     if unknown := [name for name in only if name not in known]:
         raise UsageError(
             "recipes that are not in both results",
@@ -304,7 +305,7 @@ def _chosen(first: ResultRecord, second: ResultRecord, only: Sequence[str]) -> t
                 why = its.refused.get(name)
                 left_out[name] = f"in {label} only" + (f"; refused in {other}: {why}" if why else "")
     chosen = [name for name in known if not only or name in only]
-    chosen.sort(key=lambda name: (not RECIPES[name].headline, list(Metric).index(RECIPES[name].metric), name))
+    chosen.sort(key=lambda name: named(name).order)
     return chosen, {} if only else left_out
 
 
@@ -355,7 +356,7 @@ def _unequal_metric(name: str, first: ResultRecord, second: ResultRecord) -> lis
         ("weights", mine.weights_sha256, its.weights_sha256),
         ("precision", mine.precision, its.precision),
     ]
-    if RECIPES[name].parameters.get("reference") == Reference.REFERENCE_SET.value:
+    if named(name).needs_statistics:
         causes.append(("reference", _reference_text(first.reference), _reference_text(second.reference)))
     found = [Problem(f"other {what}", name, f"A has {a}, B has {b}") for what, a, b in causes if a != b]
     if not found and mine.fingerprint != its.fingerprint:
@@ -387,34 +388,10 @@ def _refuse_other_items(first: Side, second: Side) -> None:
     )
 
 
-def _column_of(recipe: Recipe) -> str | None:
-    """The column of items that a recipe's number is made of; None where there is none, or one a pair of samples."""
-    match recipe.metric:
-        case Metric.FRECHET:
-            return None if recipe.parameters["square_root"] != "exact" else f"{recipe.name}_influence"
-        case Metric.ACCURACY:
-            return "correct" if recipe.headline else f"{recipe.name}_correct"
-        case Metric.PERCEPTUAL:
-            return recipe.name
-        case Metric.SIMILARITY:
-            return recipe.output
-        case Metric.INCEPTION_SCORE | Metric.KERNEL | Metric.NEIGHBOURS | Metric.DIVERSITY:
-            return None
-
-
-def _columns_of(recipe: Recipe, samples: int) -> list[str]:
-    """All columns of a recipe for so many samples an item; none where items do not know it."""
-    if recipe.metric is Metric.DIVERSITY:
-        return [f"{recipe.output}_{pair}" for pair in range(1, samples)]
-    column = _column_of(recipe)
-    return [] if column is None else [column]
-
-
 def _of_items(side: Side, recipe: Recipe, samples: int) -> FloatArray:
     """The number [N] of each item; a mean over pairs of the first ``samples`` where there are several."""
-    columns = [side.items.columns[name] for name in _columns_of(recipe, samples)]
-    scale = 100.0 if recipe.metric is Metric.ACCURACY else 1.0
-    values: FloatArray = np.mean(columns, axis=0) * scale
+    columns = [side.items.columns[name] for name in recipe.metric.item_columns(recipe, samples)]
+    values: FloatArray = np.mean(columns, axis=0) * recipe.metric.scale
     return values
 
 
@@ -423,7 +400,7 @@ def _refuse_wrong_items(sides: tuple[Side, Side], recipes: Sequence[Recipe]) -> 
     missing, wrong = [], []
     for label, side in zip(("A", "B"), sides, strict=True):
         for recipe in recipes:
-            names = _columns_of(recipe, side.record.samples)
+            names = recipe.metric.item_columns(recipe, side.record.samples)
             faults = [
                 Problem("missing", f"{label}: {name}", "a column of items.csv")
                 for name in names
@@ -447,7 +424,7 @@ def _refuse_wrong_items(sides: tuple[Side, Side], recipes: Sequence[Recipe]) -> 
 def _disagreement(side: Side, recipe: Recipe) -> str | None:
     metric = side.record.metrics[recipe.name]
     values = _of_items(side, recipe, side.record.samples)
-    if recipe.metric is not Metric.FRECHET:
+    if recipe.metric.items is not ItemNumbers.INFLUENCE:
         found = float(values.mean())
         if not math.isclose(found, metric.value, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT * float(np.abs(values).max())):
             return f"the items' mean is {found:.9g}, the record says {metric.value:.9g}"
@@ -468,12 +445,12 @@ def _metric_differences(first: Side, second: Side, recipes: Sequence[Recipe]) ->
     of_items = {
         recipe.name: (_of_items(first, recipe, samples), _of_items(second, recipe, samples))
         for recipe in recipes
-        if _columns_of(recipe, samples)
+        if recipe.metric.item_columns(recipe, samples)
     }
     means = [
         r.name
         for r in recipes
-        if r.name in of_items and r.metric not in (Metric.ACCURACY, Metric.FRECHET) and not _same(first, second, r)
+        if r.name in of_items and r.metric.items is ItemNumbers.MEAN and not _same(first, second, r)
     ]
     drawn: dict[str, Difference] = {}
     if means:
@@ -486,7 +463,7 @@ def _metric_differences(first: Side, second: Side, recipes: Sequence[Recipe]) ->
 
 def _same(first: Side, second: Side, recipe: Recipe) -> bool:
     """Whether a recipe sees the same predictions on both sides, so that what differs is the machines' rounding."""
-    if recipe.metric is Metric.DIVERSITY:
+    if recipe.metric.of_samples:
         return first.record.predictions_digest == second.record.predictions_digest
     return first.items.prediction_digests == second.items.prediction_digests
 
@@ -501,7 +478,7 @@ def _difference(
     mine, its = (_shown(side, other, recipe) for side, other in ((first, second), (second, first)))
     value = mine[0] - its[0]
     details: dict[str, int] = {}
-    if recipe.metric is Metric.ACCURACY and of_items is not None:
+    if recipe.metric.items is ItemNumbers.SHARE and of_items is not None:
         right = of_items[0] > 0, of_items[1] > 0
         details = {"only_a": int((right[0] & ~right[1]).sum()), "only_b": int((right[1] & ~right[0]).sum())}
     if _same(first, second, recipe):
@@ -510,10 +487,10 @@ def _difference(
         difference, method = paired.unpaired(value, mine[1], its[1]), Method.UNPAIRED
         if first.record.scored.count < paired.FEWEST_ITEMS:
             difference = paired.unknown(value)
-    elif recipe.metric is Metric.FRECHET:
+    elif recipe.metric.items is ItemNumbers.INFLUENCE:
         difference, method = paired.of_influences(value, *of_items), Method.JACKKNIFE
-    elif recipe.metric is Metric.ACCURACY:
-        difference = paired.of_shares(of_items[0] > 0, of_items[1] > 0, scale=100.0)
+    elif recipe.metric.items is ItemNumbers.SHARE:
+        difference = paired.of_shares(of_items[0] > 0, of_items[1] > 0, scale=recipe.metric.scale)
         method = Method.EXACT
     else:
         difference, method = drawn[recipe.name], Method.BOOTSTRAP
@@ -534,7 +511,7 @@ def _difference(
 def _shown(side: Side, other: Side, recipe: Recipe) -> tuple[float, float | None]:
     """The number that is compared, and its error: the record's, or of as many samples as the other side has."""
     metric: MetricValue = side.record.metrics[recipe.name]
-    if recipe.metric is Metric.DIVERSITY and other.record.samples < side.record.samples:
+    if recipe.metric.of_samples and other.record.samples < side.record.samples:
         estimate = of_mean(_of_items(side, recipe, other.record.samples))
         return estimate.value, estimate.standard_error
     return metric.value, metric.standard_error
@@ -589,7 +566,7 @@ def _most_different(
     first: Side, second: Side, recipes: Sequence[Recipe], worst: int, worst_by: str | None
 ) -> MostDifferent | None:
     samples = min(first.record.samples, second.record.samples)
-    able = [r for r in recipes if r.metric is not Metric.ACCURACY and _columns_of(r, samples)]
+    able = [r for r in recipes if r.metric.items is not ItemNumbers.SHARE and r.metric.item_columns(r, samples)]
     if worst_by is not None and worst_by not in [r.name for r in able]:
         raise UsageError(
             "items cannot be ordered by this recipe",
@@ -598,9 +575,9 @@ def _most_different(
         )
     if not able:
         return None
-    order = (Metric.PERCEPTUAL, Metric.SIMILARITY, Metric.FRECHET, Metric.DIVERSITY)
-    usual = min(able, key=lambda r: (order.index(r.metric), not r.headline))
-    recipe = usual if worst_by is None else RECIPES[worst_by]
+    # A mean over items before influences, and what is of the first samples before what is of all.
+    usual = min(able, key=lambda r: (r.metric.of_samples, not r.metric.per_item, r.metric.order, not r.headline))
+    recipe = usual if worst_by is None else named(worst_by)
     mine, its = _of_items(first, recipe, samples), _of_items(second, recipe, samples)
     # Positive where the first is better.
     lead = its - mine if recipe.direction is Direction.LOWER else mine - its
@@ -672,7 +649,7 @@ def _group_difference(
     if _same(*sides, recipe):
         return GroupDifference(mine.value, its.value, 0.0, paired=True)
     samples = {side.record.samples for side in sides}
-    if rows is not None and recipe.metric is not Metric.FRECHET and len(samples) == 1:
+    if rows is not None and recipe.metric.items is not ItemNumbers.INFLUENCE and len(samples) == 1:
         columns = [_of_items(side, recipe, max(samples))[rows] for side in sides]
         if all(
             math.isclose(float(column.mean()), value.value, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.artifacts.evalset import EvalSet
-from palette_bench.artifacts.record import FLOAT32
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
@@ -33,13 +32,22 @@ from palette_bench.score.metrics.expected_frechet import (
     fewest,
     finite_sample,
 )
-from palette_bench.score.metrics.frechet import SquareRoot
-from palette_bench.score.numbers import Inputs, Outputs, compute, needs_statistics
-from palette_bench.score.recipes import Metric, Recipe, named
-from palette_bench.score.scoring import EVAL_SET, FEWEST_IMAGES, network_labels, recipes_of
-from palette_bench.score.statistics import IMPORTED, ReferenceStatistics
+from palette_bench.score.recipes.base import (
+    Inputs,
+    Outputs,
+    Recipe,
+    Reference,
+    ReferenceStatistics,
+    Setting,
+    compute,
+    incomparable,
+    number_fingerprint,
+)
+from palette_bench.score.recipes.catalogue import named
+from palette_bench.score.scoring import EVAL_SET, network_labels, recipes_of
+from palette_bench.score.statistics import IMPORTED
 
-METHOD = 1
+METHOD = 2
 """Part of the key of kept numbers: another way to compute them, another method."""
 
 
@@ -106,26 +114,22 @@ class _Wanted:
     recipe: Recipe
     statistics: ReferenceStatistics | None
     fingerprint: str
+    classes: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """Of the kept number."""
-        return fingerprint([METHOD, self.fingerprint])
+        return fingerprint([METHOD, self.fingerprint, list(self.classes)])
 
     @property
     def by_definition(self) -> bool:
         """Whether it is known without measuring: a set is at distance 0 from itself."""
-        return self.recipe.metric is Metric.FRECHET and self.statistics is None
+        return self.recipe.reference is Reference.EVALUATION_SET
 
 
 def calibrating_recipes(eval_set: EvalSet) -> list[Recipe]:
     """The recipes that say something of untouched references: every FID, Inception Score and accuracy of the set."""
-    return [
-        recipe
-        for recipe in recipes_of(eval_set)
-        if recipe.metric in (Metric.FRECHET, Metric.INCEPTION_SCORE, Metric.ACCURACY)
-        and recipe.parameters.get("square_root") != SquareRoot.EIGENVALUES.value
-    ]
+    return [recipe for recipe in recipes_of(eval_set) if recipe.metric.judges_references]
 
 
 def references_of(eval_set: EvalSet, wanted: Sequence[str]) -> list[str]:
@@ -195,38 +199,35 @@ def measure_references(
     wanted: list[_Wanted] = []
     for recipe in recipes:
         of_network = backbones[recipe.backbone]
-        of_recipe = recipe.fingerprint(of_network.fingerprint)
-        if recipe.metric is not Metric.FRECHET:
-            wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, list(eval_set.classes)])))
-        elif not needs_statistics(recipe):
-            if EVAL_SET in references:
-                wanted.append(_Wanted(recipe, None, fingerprint([of_recipe, eval_set.data_digest])))
+        if not recipe.needs_statistics:
+            if recipe.reference is None or EVAL_SET in references:
+                wanted.append(_wanted(eval_set, recipe, of_network, None))
         else:
             for reference in [name for name in references if name != EVAL_SET]:
                 kept = _statistics(eval_set, reference, recipe, of_network, engine)
                 if kept is not None:
-                    of_statistics = [of_recipe, kept.reference_fingerprint, kept.data_digest]
-                    wanted.append(_Wanted(recipe, kept, fingerprint(of_statistics)))
+                    wanted.append(_wanted(eval_set, recipe, of_network, kept))
                 elif not reference.startswith(IMPORTED):
                     missing.append(_without_statistics(eval_set, reference, recipe))
     _check_same_images(eval_set, wanted)
     return _Measuring(eval_set, wanted, missing, backbones, labels, engine).done()
 
 
+def _wanted(eval_set: EvalSet, recipe: Recipe, network: LoadedBackbone, kept: ReferenceStatistics | None) -> _Wanted:
+    reference = None if kept is None else (kept.reference_fingerprint, kept.data_digest)
+    identity = number_fingerprint(recipe, network.fingerprint, reference, eval_set.data_digest)
+    return _Wanted(recipe, kept, identity, eval_set.classes)
+
+
 def _possible(eval_set: EvalSet, labels: NDArray[np.int64] | str) -> tuple[list[Recipe], list[NotComputed]]:
     recipes: list[Recipe] = []
     missing: list[NotComputed] = []
+    setting = Setting(images=eval_set.count, size=eval_set.size, samples=1, labels=labels)
     for recipe in calibrating_recipes(eval_set):
         file = spec_named(recipe.backbone).weights
-        least = FEWEST_IMAGES if recipe.metric is Metric.FRECHET else int(recipe.parameters.get("splits", 1))
-        reference = None
-        if recipe.metric is Metric.FRECHET and not needs_statistics(recipe):
-            reference = EVAL_SET
-        if eval_set.count < least:
-            reason = f"it needs at least {least} images, and the set has {eval_set.count}"
+        reference = EVAL_SET if recipe.reference is Reference.EVALUATION_SET else None
+        if (reason := recipe.refusal(setting)) is not None:
             missing.append(NotComputed(recipe.name, reference, reason, None))
-        elif recipe.metric is Metric.ACCURACY and isinstance(labels, str):
-            missing.append(NotComputed(recipe.name, None, labels, None))
         elif file is not None and file.optional and not file.path.exists():
             missing.append(
                 NotComputed(
@@ -375,11 +376,8 @@ class _Measuring:
 
     def _number(self, each: _Wanted, rows: Mapping[str, Mapping[str, object]]) -> ReferenceNumber:
         network = self.backbones[each.recipe.backbone]
-        reasons = []
-        if not network.canonical:
-            reasons.append(f"the weights of {network.name} are not the published ones")
-        if (precision := network.spec.definition["precision"]) != FLOAT32:
-            reasons.append(f"{network.name} ran in {precision}")
+        precision = str(network.spec.definition["precision"])
+        reasons = incomparable(network.name, canonical=network.canonical, precision=precision)
         value, error = (0.0, None) if each.by_definition else _value_and_error(rows[each.key])
         expected: tuple[Expectation, ...] = ()
         unexpected = None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.progress import Progress
@@ -19,7 +18,7 @@ from palette_bench.common.workers import run_chunks
 from palette_bench.images.types import ImageU8
 from palette_bench.score.features import Features, FeatureStore
 from palette_bench.score.metrics import similarity
-from palette_bench.score.recipes import lpips_fingerprint
+from palette_bench.score.recipes.base import PairNumbers, lpips_fingerprint
 
 ITEMS_A_CHUNK = 8
 PAIRS_A_BATCH = 16
@@ -59,14 +58,6 @@ class Samples(Protocol):
 
     def __call__(self, item: int, sample: int, /) -> ImageU8:
         """One sample."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairNumbers:
-    """Numbers [items, pairs] float64, one a pair, and which pairs were clamped."""
-
-    values: NDArray[np.float64]
-    clamped: NDArray[np.bool_]
 
 
 def first_with_rest(digests: Sequence[str]) -> list[tuple[int, int]]:

@@ -1,13 +1,13 @@
 """The gate: every prediction is there, decodes and has the right size, or nothing is scored.
 
 It also composites: for tasks with a hole, what is scored has the reference's pixels outside of it. And while it has
-prediction and reference before it, it compares their pixels. What it found of a file is kept by the digest of the
-file's bytes, so that a file is decoded again only if it changed.
+prediction and reference before it, it compares their pixels by every measure there is. What it found of a file is kept
+by the digest of the file's bytes, so that a file is decoded again only if it changed.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score.kept_rows import KeptRows
-from palette_bench.score.metrics import similarity
 from palette_bench.score.ranks import PART_CHUNK
-from palette_bench.score.recipes import PIXELS, named
+from palette_bench.score.recipes.catalogue import pixel_measures
+from palette_bench.score.recipes.pixels import Pixels
 
 CHUNK = 64
 WORTH_A_PROCESS = 64 * 1024 * 1024
@@ -40,9 +40,8 @@ class Checked:
     """One prediction that passed: digests of its own pixels and of what is scored, and what was noticed.
 
     ``known_change`` is the mean absolute difference to the reference outside the hole, in grey levels of 0..255, before
-    compositing, and ``hole_share`` the hole's share of the image; both None where nothing is hidden. ``psnr`` (dB) and
-    ``ssim`` compare what is scored with the reference; None for all samples but the first, and where the image is
-    smaller than SSIM's window.
+    compositing, and ``hole_share`` the hole's share of the image; both None where nothing is hidden. ``pixels`` has
+    what each pixel measure says of what is scored beside the reference; empty for all samples but the first.
     """
 
     index: int
@@ -51,8 +50,7 @@ class Checked:
     scored_digest: str
     known_change: float | None
     hole_share: float | None
-    psnr: float | None
-    ssim: float | None
+    pixels: Mapping[str, float]
     lossy: bool
     conversions: tuple[Conversion, ...]
 
@@ -121,6 +119,7 @@ class _Checker:
         self.eval_set = EvalSet(folder)
         self.holes = self.eval_set.holes(self.eval_set.task(task))
         self.predictions = predictions
+        self.measures = pixel_measures()
 
     def __call__(self, indices: Sequence[int]) -> _Chunk:
         chunk = _Chunk(len(indices))
@@ -156,8 +155,7 @@ def _check_one(checker: _Checker, index: int, sample: int, chunk: _Chunk) -> Non
     try:
         hole = checker.holes.of(item)
         image, change = scored_image(eval_set, checker.holes, item, decoded.pixels)
-        compare = sample == 0 and eval_set.size >= similarity.WINDOW
-        reference = eval_set.reference(item) if compare else None
+        reference = eval_set.reference(item) if sample == 0 else None
     except PaletteBenchError as error:
         chunk.problems.append(Problem("reference", item.id, error.what))
         return
@@ -168,8 +166,7 @@ def _check_one(checker: _Checker, index: int, sample: int, chunk: _Chunk) -> Non
         scored_digest=own if change is None else pixel_digest(image),
         known_change=change,
         hole_share=None if hole is None else float(hole.mean()),
-        psnr=None if reference is None else similarity.psnr(image, reference),
-        ssim=None if reference is None else _ssim(image, reference),
+        pixels={} if reference is None else _compared(checker.measures, image, reference),
         lossy=decoded.lossy,
         conversions=decoded.conversions,
     )
@@ -195,13 +192,11 @@ def _known(
         rows: list[Checked] = []
         for sample in range(predictions.samples):
             try:
-                found = kept.get(_key(eval_set.items[index], sample, predictions.read(index, sample)))
-            except OSError:
-                # The worker that looks at it next says what is wrong.
+                row = kept[_key(eval_set.items[index], sample, predictions.read(index, sample))]
+                rows.append(replace(checked_from_json(row), index=index, sample=sample))
+            except (OSError, KeyError, ValueError):
+                # Not looked at before, or by another version; of a file that cannot be read the worker says why.
                 return []
-            if found is None:
-                return []
-            rows.append(replace(checked_from_json(found), index=index, sample=sample))
         return rows
 
     if not kept:
@@ -210,27 +205,40 @@ def _known(
         return {index: rows for index, rows in zip(indices, pool.map(rows_of, indices), strict=True) if rows}
 
 
-def _ssim(image: ImageU8, reference: ImageU8) -> float:
-    maps = [similarity.ImageMaps.of(side, scales=1) for side in (image, reference)]
-    return similarity.ssim(maps[0], maps[1])
+def _compared(measures: Mapping[str, tuple[Pixels, str]], image: ImageU8, reference: ImageU8) -> dict[str, float]:
+    """What every measure that such images are large enough for says of them."""
+    return {
+        name: float(metric.measure(image, reference))
+        for name, (metric, _) in measures.items()
+        if min(image.shape[:2]) >= metric.smallest
+    }
 
 
-def checked_from_json(found: Mapping[str, object]) -> Checked:
-    """A row as ``dataclasses.asdict`` and JSON leave it."""
-    values: dict[str, Any] = dict(found)
-    values["conversions"] = tuple(Conversion(name) for name in values["conversions"])
+def checked_from_json(row: Mapping[str, object]) -> Checked:
+    """A row as ``dataclasses.asdict`` and JSON leave it. Raises ValueError for one of another layout."""
+    if row.keys() != _LAYOUT:
+        raise ValueError(f"a row of {', '.join(row)}")
+    values: dict[str, Any] = dict(row)
+    try:
+        values["conversions"] = tuple(Conversion(name) for name in values["conversions"])
+        values["pixels"] = {str(name): float(value) for name, value in values["pixels"].items()}
+    except (TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from error
     return Checked(**values)
+
+
+_LAYOUT = {each.name for each in fields(Checked)}
 
 
 def _kept_rows(eval_set: EvalSet, task: Task) -> KeptRows:
     """What was found of files before, under everything that can move it."""
     depends = [
-        "gate 1",
+        ["gate", *sorted(_LAYOUT)],
         eval_set.data_digest,
         eval_set.task_fingerprint(task),
         eval_set.task_entries[task.name]["masks_sha256"],
         canary.software(),
-        [named(name).fingerprint(PIXELS) for name in ("psnr-rgb", "ssim-gauss11-rgb")],
+        sorted([name, identity] for name, (_, identity) in pixel_measures().items()),
     ]
     return KeptRows(features_folder() / f"gate-{fingerprint(depends)}")
 

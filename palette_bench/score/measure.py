@@ -13,11 +13,11 @@ from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
 from palette_bench.score import diversity
 from palette_bench.score.backbones.base import LoadedBackbone
-from palette_bench.score.diversity import Lpips, PairNumbers
+from palette_bench.score.diversity import Lpips
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.gate import Admitted, Checked, scored_image
-from palette_bench.score.numbers import Outputs
-from palette_bench.score.recipes import Metric, Recipe
+from palette_bench.score.recipes.base import FloatArray, Needs, Outputs, PairNumbers, Recipe
+from palette_bench.score.recipes.diversity import MS_SSIM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +128,9 @@ def _diversity(
     digests = [tuple(sample.scored_digest for sample in admitted.items[item]) for item in items]
     places = _Places(pixels, tuple(items))
     for recipe in recipes:
-        if recipe.metric is not Metric.DIVERSITY:
+        if Needs.PAIRS not in recipe.metric.needs:
             continue
-        if recipe.output == "ms_ssim":
+        if recipe.output == MS_SSIM:
             found[recipe.output] = diversity.ms_ssim(
                 digests,
                 places,
@@ -162,11 +162,11 @@ class _Places:
         return self.pixels(self.items[place], sample)
 
 
-def pixel_columns(rows: Sequence[Checked]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """PSNR and SSIM [N] of the first samples; empty where the gate has none."""
-    if any(row.psnr is None or row.ssim is None for row in rows):
-        return {}
+def pixel_columns(rows: Sequence[Checked]) -> dict[str, FloatArray]:
+    """What the gate compared the first samples with their references by: [N] each, where every row has it."""
+    names = rows[0].pixels if rows else {}
     return {
-        "psnr": np.array([row.psnr for row in rows], np.float64),
-        "ssim": np.array([row.ssim for row in rows], np.float64),
+        name: np.array([row.pixels[name] for row in rows], np.float64)
+        for name in names
+        if all(name in row.pixels for row in rows)
     }

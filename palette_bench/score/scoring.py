@@ -4,7 +4,6 @@ The work can be divided: `score_part` does a part and `merge` joins parts; under
 first joins them. However it was divided, the record is the same.
 """
 
-import importlib.util
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ from palette_bench.artifacts.record import (
     signature,
 )
 from palette_bench.common import schema
-from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import UsageError, VerificationError
 from palette_bench.common.home import features_folder, statistics_folder
 from palette_bench.common.parts import Part
@@ -45,31 +43,27 @@ from palette_bench.score.gate import Admitted, admit, examine
 from palette_bench.score.groups import Group, Grouping
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
-from palette_bench.score.metrics.similarity import WINDOW, histogram, scales_that_fit
-from palette_bench.score.numbers import (
-    PER_ITEM,
-    Inputs,
-    Number,
-    Numbers,
-    compute,
-    needs_statistics,
-    of_references,
-)
 from palette_bench.score.ranks import PART_CHUNK
-from palette_bench.score.recipes import (
+from palette_bench.score.recipes.base import (
     LPIPS,
     PIXELS,
     Direction,
-    Metric,
+    Inputs,
+    ItemNumbers,
+    Needs,
+    Number,
+    Numbers,
     Recipe,
-    Reference,
-    for_protocol,
-    named,
+    ReferenceStatistics,
+    Setting,
+    compute,
+    incomparable,
+    number_fingerprint,
 )
-from palette_bench.score.statistics import ReferenceStatistics
+from palette_bench.score.recipes.catalogue import for_scoring, named
+from palette_bench.score.recipes.fid import FEWEST_IMAGES
 
 EVAL_SET = "eval-set"
-FEWEST_IMAGES = 2
 ALL = "all"
 
 
@@ -147,7 +141,7 @@ class _Run:
 
 def recipes_of(eval_set: EvalSet) -> tuple[Recipe, ...]:
     """All recipes for a set, those on request included."""
-    return for_protocol(Family.IMAGENET.value if eval_set.family is Family.FOLDER else eval_set.family.value)
+    return for_scoring(Family.IMAGENET.value if eval_set.family is Family.FOLDER else eval_set.family.value)
 
 
 def network_labels(eval_set: EvalSet) -> NDArray[np.int64] | str:
@@ -322,66 +316,31 @@ def _wanted(
             raise UsageError(
                 f"recipe {name} does not fit this set", where=eval_set.set_id, expected=", ".join(r.name for r in known)
             )
-    wanted: list[Recipe] = []
+    setting = Setting(
+        images=eval_set.count,
+        size=eval_set.size,
+        samples=samples,
+        labels=labels,
+        reference_set=options.reference != EVAL_SET,
+        grouped=bool(options.categories) or Grouping.CLASS in options.by,
+    )
+    requested: list[Recipe] = []
     refused: dict[str, str] = {}
     for recipe in known:
-        if recipe.name not in asked and _unasked(recipe, options, samples):
+        if recipe.name not in asked and not recipe.is_usual(setting, all_of_them=ALL in options.also):
             continue
-        if (reason := _impossible(recipe, eval_set, labels, options, samples)) is not None:
+        if (reason := recipe.refusal(setting)) is not None:
             refused[recipe.name] = reason
         else:
-            wanted.append(recipe)
-    return wanted, refused
-
-
-def _unasked(recipe: Recipe, options: Options, samples: int) -> bool:
-    """Whether a recipe is left out unless it is named."""
-    if needs_statistics(recipe) and options.reference == EVAL_SET:
-        return True
-    if recipe.metric is Metric.DIVERSITY and samples < 2:
-        return True
-    if ALL in options.also:
-        return False
-    if recipe.metric is Metric.FRECHET and not needs_statistics(recipe) and not recipe.on_request:
-        # Groups have no other FID.
-        grouped = bool(options.categories) or Grouping.CLASS in options.by
-        return options.reference != EVAL_SET and not grouped
-    return recipe.on_request
-
-
-def _impossible(
-    recipe: Recipe, eval_set: EvalSet, labels: NDArray[np.int64] | str, options: Options, samples: int
-) -> str | None:
-    """Why a recipe cannot be computed on a set, or None."""
-    if needs_statistics(recipe) and options.reference == EVAL_SET:
-        return "it compares with FID's reference set, which --reference eval-set leaves out"
-    parameters = recipe.parameters
-    least = {
-        Metric.FRECHET: FEWEST_IMAGES,
-        Metric.KERNEL: int(parameters.get("subset_size", FEWEST_IMAGES)),
-        Metric.NEIGHBOURS: int(parameters.get("neighbours", 0)) + 2,
-    }.get(recipe.metric, int(parameters.get("splits", 1)))
-    if eval_set.count < least:
-        return f"it needs at least {least} images, and the set has {eval_set.count}"
-    if recipe.metric is Metric.ACCURACY and isinstance(labels, str):
-        return labels
-    if recipe.metric is Metric.SIMILARITY and eval_set.size < WINDOW:
-        return f"images of {eval_set.size} pixels are smaller than its window of {WINDOW}"
-    if recipe.metric is Metric.DIVERSITY:
-        if samples < 2:
-            return "it needs at least two samples an item"
-        if "scales" in parameters and scales_that_fit(eval_set.size, eval_set.size) < int(parameters["scales"]):
-            return f"images of {eval_set.size} pixels are too small for {parameters['scales']} scales"
-        if recipe.backbone == LPIPS and importlib.util.find_spec("lpips") is None:
-            return "it needs the extra: pip install 'palette-bench[lpips]'"
-    return None
+            requested.append(recipe)
+    return requested, refused
 
 
 def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> Scored:
     """From predictions that passed the gate to the record."""
     eval_set = run.eval_set
     kept = _statistics(run)
-    for recipe in [r for r in run.recipes if needs_statistics(r) and r.name not in kept]:
+    for recipe in [r for r in run.recipes if r.needs_statistics and r.name not in kept]:
         run.recipes.remove(recipe)
         run.refused[recipe.name] = (
             f"the statistics of FID's reference set {run.reference} are not computed yet: run palette-bench "
@@ -390,12 +349,16 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             "eval-set"
         )
     measured = measure(run.engine, pixels, admitted, run.recipes, range(eval_set.count))
+    pixel_values = pixel_columns(admitted.rows)
+    for recipe in [r for r in run.recipes if Needs.PIXELS in r.metric.needs and r.output not in pixel_values]:
+        run.recipes.remove(recipe)
+        run.refused[recipe.name] = "it was not known where the predictions were looked at: score them again"
     inputs = Inputs(
         predicted=measured.predicted,
         references=measured.references,
         labels=run.labels,
         statistics=kept,
-        pixels=pixel_columns(admitted.rows),
+        pixels=pixel_values,
         diversity=measured.diversity,
     )
     numbers = compute(run.recipes, inputs)
@@ -426,9 +389,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             incomparable=tuple(_incomparable(run.networks.values())),
             environment=_environment(run),
             groups=tuple(_groups(run, admitted, inputs)),
-            histogram=histogram(measured.diversity["ms_ssim"].values.ravel()).counts
-            if "ms_ssim" in measured.diversity
-            else None,
+            histogram=numbers.histogram,
             origin=origin,
         ),
         _items_csv(eval_set, admitted, numbers),
@@ -437,10 +398,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
 
 def _incomparable(networks: Iterable[_Network]) -> Iterator[str]:
     for network in networks:
-        if not network.canonical:
-            yield f"the weights of {network.name} are not the published ones"
-        if network.precision != FLOAT32:
-            yield f"{network.name} ran in {network.precision}"
+        yield from incomparable(network.name, canonical=network.canonical, precision=network.precision)
 
 
 def _for_recipe(recipe: Recipe) -> str:
@@ -452,7 +410,7 @@ def _statistics(run: _Run) -> dict[str, ReferenceStatistics]:
     found: dict[str, ReferenceStatistics] = {}
     by_name = {backbone.name: backbone for backbone in run.engine.backbones}
     for recipe in run.recipes:
-        if run.reference is None or not needs_statistics(recipe):
+        if run.reference is None or not recipe.needs_statistics:
             continue
         backbone = by_name[recipe.backbone]
         kept = statistics.load(run.eval_set, run.reference, backbone.fingerprint, recipe.output)
@@ -496,20 +454,16 @@ def _reference_values(run: _Run, inputs: Inputs) -> dict[str, float | None]:
             value = row["value"]
             values[recipe.name] = float(value) if isinstance(value, int | float) else None
         else:
-            values[recipe.name] = of_references(recipe, inputs)
+            values[recipe.name] = recipe.metric.ideal(recipe, inputs)
             fresh[key] = {"value": values[recipe.name]}
     store.add(fresh, run.engine.progress)
     return values
 
 
 def _metric_fingerprint(run: _Run, recipe: Recipe, kept: Mapping[str, ReferenceStatistics]) -> str:
-    of_recipe = recipe.fingerprint(run.networks[recipe.backbone].fingerprint)
-    if recipe.name in kept:
-        of_reference = kept[recipe.name]
-        return fingerprint([of_recipe, of_reference.reference_fingerprint, of_reference.data_digest])
-    if recipe.parameters.get("reference") == Reference.EVALUATION_SET.value:
-        return fingerprint([of_recipe, run.eval_set.data_digest])
-    return of_recipe
+    of = kept.get(recipe.name)
+    reference = None if of is None else (of.reference_fingerprint, of.data_digest)
+    return number_fingerprint(recipe, run.networks[recipe.backbone].fingerprint, reference, run.eval_set.data_digest)
 
 
 def _metric(
@@ -524,7 +478,7 @@ def _metric(
     reference: str | None = None
     if recipe.name in kept:
         reference = kept[recipe.name].reference
-    elif "reference" in recipe.parameters:
+    elif recipe.reference is not None:
         reference = EVAL_SET
     return MetricValue(
         recipe=recipe.name,
@@ -560,8 +514,9 @@ def _groups(run: _Run, admitted: Admitted, inputs: Inputs) -> list[GroupRecord]:
     by_hole = groups.by_hole_size(admitted.rows)
     if len(by_hole) > 1 or Grouping.HOLE_SIZE in run.options.by:
         found += by_hole
-    fitting = [r for r in run.recipes if r.metric in PER_ITEM]
-    sets = [r for r in run.recipes if r.metric is Metric.FRECHET and not needs_statistics(r)]
+    fitting = [r for r in run.recipes if r.metric.per_item]
+    # Of the numbers of whole sets, those with an error are worth having of a group.
+    sets = [r for r in run.recipes if r.metric.items is ItemNumbers.INFLUENCE and not r.needs_statistics]
     records: list[GroupRecord] = []
     for group in found:
         recipes = fitting + (sets if len(group.rows) >= FEWEST_IMAGES else [])

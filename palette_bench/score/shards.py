@@ -62,7 +62,17 @@ def read(folders: Sequence[Path]) -> Parts:
         rows, samples, identity = body["rows"], body["samples"], body["identity"]
         if not isinstance(rows, list) or not isinstance(samples, int) or not isinstance(identity, dict):
             raise TypeError(folder)
-        found[name] = folder, identity, Examined(samples, tuple(map(checked_from_json, rows)), ())
+        try:
+            examined = Examined(samples, tuple(map(checked_from_json, rows)), ())
+        except ValueError as error:
+            raise InputError(
+                "a part of a score is of another version of the program",
+                where=folder / PART_FILE,
+                expected="rows as this version writes them",
+                found=error,
+                next_step=AGAIN,
+            ) from error
+        found[name] = folder, identity, examined
     counts = {parse_part(name).count for name in found}
     count = max(counts, default=1)
     problems += [

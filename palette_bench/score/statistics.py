@@ -39,6 +39,8 @@ from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.kept_rows import KeptRows
 from palette_bench.score.metrics.frechet import Moments, moments
 from palette_bench.score.ranks import PART_CHUNK
+from palette_bench.score.recipes.base import ReferenceStatistics
+from palette_bench.score.recipes.fid import FEWEST_IMAGES
 
 BLOCK = 512
 IMPORTED = "imported-"
@@ -46,19 +48,6 @@ IMPORTED = "imported-"
 
 OWN_FOLDER = "own-folder"
 MAGIC = b"palette-bench statistics 2\n"
-FEWEST_IMAGES = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceStatistics:
-    """Moments of a reference set's features under one backbone, and what they are of."""
-
-    reference: str
-    reference_fingerprint: str
-    data_digest: str
-    backbone_fingerprint: str
-    output: str
-    moments: Moments
 
 
 def reference_name(eval_set: EvalSet, wanted: str | None) -> str:

@@ -15,7 +15,7 @@ from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.predict.card import baseline_names
 from palette_bench.protocol.definition import protocol_names
 from palette_bench.protocol.tasks import TASKS
-from palette_bench.score.recipes import RECIPES
+from palette_bench.score.recipes.catalogue import RECIPES
 from tests.docs.documented import ROOT, Documented, arguments, blocks, commands, documented, outputs, parse
 from tests.docs.sandbox import SMALL, Sandbox, execute
 from tests.e2e.conftest import Quickstart

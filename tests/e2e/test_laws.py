@@ -14,8 +14,9 @@ from palette_bench.score.backbones.base import load
 from palette_bench.score.features import PixelItem, extract
 from palette_bench.score.metrics import similarity
 from palette_bench.score.metrics.frechet import frechet_distance
-from palette_bench.score.numbers import Inputs, Outputs, compute
-from palette_bench.score.recipes import Direction, Metric, for_protocol
+from palette_bench.score.recipes.base import Direction, Inputs, Outputs, compute
+from palette_bench.score.recipes.catalogue import for_protocol
+from palette_bench.score.recipes.neighbours import NEIGHBOURS
 from palette_bench.score.scoring import network_labels
 from tests.e2e.conftest import NewHome, Quickstart
 
@@ -23,7 +24,7 @@ COUNT = 500
 DEVIATIONS = (0.0, 8.0, 20.0, 40.0)
 """Of the noise, in grey levels."""
 
-RECIPES = [recipe for recipe in for_protocol("scenes32") if recipe.metric is not Metric.DIVERSITY]
+RECIPES = [recipe for recipe in for_protocol("scenes32") if not recipe.metric.of_samples]
 
 
 def features_of(images: NDArray[np.uint8]) -> Outputs:
@@ -71,7 +72,7 @@ def test_identity_is_best_and_noise_makes_everything_worse(levels: list[Inputs])
     for recipe in RECIPES:
         values = [found[recipe.name].estimate.value for found in numbers]
         worse = np.diff(values) if recipe.direction is Direction.LOWER else -np.diff(values)
-        if recipe.metric is not Metric.NEIGHBOURS:
+        if recipe.metric is not NEIGHBOURS:
             assert (worse > 0).all(), (recipe.name, values)
             continue
         # Shares stay at 1 under little noise, and density is no distance: beside its reference a prediction may lie in
@@ -111,7 +112,7 @@ def test_the_order_of_items_moves_nothing(levels: list[Inputs]) -> None:
         again = compute([recipe], shuffled).values[recipe.name].estimate
         assert again.value == pytest.approx(there.value, rel=1e-9), recipe.name
         # Errors of the neighbour metrics are corrected on random blocks of items.
-        tolerance = 0.2 if recipe.metric is Metric.NEIGHBOURS else 1e-6
+        tolerance = 0.2 if recipe.metric is NEIGHBOURS else 1e-6
         assert again.standard_error == pytest.approx(there.standard_error, rel=tolerance), recipe.name
     mixed = replace(shuffled, references=inputs.references)
     assert compute(RECIPES, mixed).values["pd-scenes32"].estimate.value > 1.1 * (

@@ -19,12 +19,12 @@ from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from palette_bench.common.canonical import pixel_digest
-from palette_bench.score import recipes
 from palette_bench.score.backbones import base, weights
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.metrics.frechet import frechet_distance
 from palette_bench.score.metrics.inception_score import PEER_SEED, inception_score
 from palette_bench.score.metrics.perceptual import Power, perceptual_distance
+from palette_bench.score.recipes import catalogue
 from tests.score.random_weights import random_images
 
 TOLERANCE = 1e-5
@@ -110,12 +110,12 @@ def case(
 
 
 def fid(predictions: Features, references: Features) -> float:
-    output = recipes.named("fid-inception2015-tf1").output
+    output = catalogue.named("fid-inception2015-tf1").output
     return frechet_distance(predictions[output], references[output]).value
 
 
 def score(predictions: Features) -> tuple[float, float]:
-    recipe = recipes.named("is-inception2015-unbiased-10splits")
+    recipe = catalogue.named("is-inception2015-unbiased-10splits")
     found = inception_score(predictions[recipe.output], splits=10, permutation_seed=PEER_SEED)
     return found.value, found.deviation
 
@@ -170,7 +170,7 @@ def test_a_dropped_image_differs(case: Case) -> None:
 
 
 def test_the_biased_single_split_is_another_number(case: Case) -> None:
-    recipe = recipes.named("is-inception2015-biased-1split")
+    recipe = catalogue.named("is-inception2015-biased-1split")
     value = inception_score(case.prediction_features[recipe.output], splits=1).value
     assert value != pytest.approx(case.peer["inception_score_mean"], rel=TOLERANCE)
 

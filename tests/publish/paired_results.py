@@ -10,11 +10,9 @@ import pandas
 from numpy.typing import NDArray
 
 from palette_bench.artifacts.record import GroupRecord, GroupValue, MetricValue, ResultRecord, save
-from palette_bench.score.diversity import PairNumbers
 from palette_bench.score.metrics.frechet import moments
-from palette_bench.score.numbers import PER_ITEM, Inputs, compute
-from palette_bench.score.recipes import Direction, Recipe, for_protocol
-from palette_bench.score.statistics import ReferenceStatistics
+from palette_bench.score.recipes.base import Direction, Inputs, PairNumbers, Recipe, ReferenceStatistics, compute
+from palette_bench.score.recipes.catalogue import for_protocol
 from tests.records import a_record
 
 COUNT, WIDTH, CLASSES = 120, 6, 4
@@ -134,7 +132,7 @@ def _groups(of_all: Inputs, used: Sequence[Recipe], count: int) -> tuple[GroupRe
     for (grouping, name, _), members in rows.items():
         if not members.any():
             continue
-        values = compute([r for r in used if r.metric in PER_ITEM], of_all.only(np.flatnonzero(members).tolist()))
+        values = compute([r for r in used if r.metric.per_item], of_all.only(np.flatnonzero(members).tolist()))
         metrics = {
             key: GroupValue(
                 value=number.estimate.value,

@@ -7,7 +7,8 @@ from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredRefe
 from palette_bench.common.canonical import fingerprint
 from palette_bench.protocol.definition import GeometryName, load_protocol
 from palette_bench.score.backbones.base import SPECS
-from palette_bench.score.recipes import Direction, Metric, Reference, named
+from palette_bench.score.recipes.base import Direction, Reference
+from palette_bench.score.recipes.catalogue import named
 
 FID, IS = "fid-inception2015-tf1", "is-inception2015-biased-1split"
 CA, PD = "ca-resnet50v1-crop224", "pd-inception2015-pool3-l2sq"
@@ -114,7 +115,7 @@ def _metric(name: str, value: float, error: float | None, scored: ScoredSet, ref
         signature=signature(
             recipe=name,
             scored=scored,
-            reference=reference.name if recipe.metric is Metric.FRECHET else None,
+            reference=reference.name if recipe.reference is not None else None,
             backbone=recipe.backbone,
             weights_sha256=sha256,
             canonical=True,

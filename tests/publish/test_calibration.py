@@ -27,9 +27,9 @@ from palette_bench.publish.calibrate import (
     sheet,
     summary,
 )
-from palette_bench.publish.tables.printed import Column
 from palette_bench.score.calibrating import NotComputed, Options, ReferenceNumber
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
+from palette_bench.score.recipes.base import Column
 
 CTEST = "imagenet-ctest10k"
 FID, IS, CA = "fid-inception2015-tf1", "is-inception2015-biased-1split", "ca-resnet50v1-crop224"

@@ -27,7 +27,7 @@ from palette_bench.publish.tables.miniature import (
     Row,
     Verdict,
 )
-from palette_bench.score.recipes import named
+from palette_bench.score.recipes.catalogue import named
 from tests.records import a_record
 
 GOOD = {FID: 1.0, IS: 9.0, CA: 90.0, PSNR: 18.0, "pd-scenes32": 2.0, DIVERSITY: 0.4}

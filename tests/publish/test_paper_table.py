@@ -14,7 +14,7 @@ from palette_bench.publish.tables import miniature
 from palette_bench.publish.tables import printed as published
 from palette_bench.publish.tables.paper import PaperTable, Source, TableCell, TableRow, fill, fill_layout
 from palette_bench.publish.tables.ranking import Contender, Place, standings
-from palette_bench.score.recipes import Direction
+from palette_bench.score.recipes.base import Direction
 from tests.publish.paper_records import CA, FID, GOOD, IS, PD, photo_record, with_metric
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "C.1", "C.2", "C.3", "C.4")

@@ -9,7 +9,6 @@ from palette_bench.common.errors import InputError, UsageError
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish.tables.printed import (
     PALETTE,
-    Column,
     PublishedRow,
     all_published_rows,
     load_tables,
@@ -18,7 +17,8 @@ from palette_bench.publish.tables.printed import (
     table,
     tables,
 )
-from palette_bench.score.recipes import RECIPES, Direction
+from palette_bench.score.recipes.base import Column, Direction
+from palette_bench.score.recipes.catalogue import RECIPES
 
 CTEST10K = "imagenet-ctest10k"
 PLACES = "places10k"

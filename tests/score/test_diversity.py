@@ -10,6 +10,7 @@ from palette_bench.images.types import ImageU8
 from palette_bench.score import diversity
 from palette_bench.score.features import FeatureStore
 from palette_bench.score.metrics import similarity
+from palette_bench.score.recipes.base import PairNumbers
 from tests.conftest import picture
 
 ITEMS, SAMPLES, SIDE = 10, 4, 48
@@ -37,7 +38,7 @@ def digests_of(images: Sequence[Sequence[ImageU8]]) -> list[tuple[str, ...]]:
     return [tuple(pixel_digest(sample) for sample in samples) for samples in images]
 
 
-def ms_ssim(images: Sequence[Sequence[ImageU8]], stored: Stored, folder: Path, jobs: int = 1) -> diversity.PairNumbers:
+def ms_ssim(images: Sequence[Sequence[ImageU8]], stored: Stored, folder: Path, jobs: int = 1) -> PairNumbers:
     store = FeatureStore(folder)
     return diversity.ms_ssim(digests_of(images), stored, store, scales=3, jobs=jobs, progress=Silent())
 

@@ -21,7 +21,7 @@ def eval_set(home: Path, photo_folder: Path) -> EvalSet:
 
 
 def checked(index: int, hole_share: float | None) -> Checked:
-    return Checked(index, 0, "a", "b", 0.0, hole_share, None, None, False, ())
+    return Checked(index, 0, "a", "b", 0.0, hole_share, {}, False, ())
 
 
 def test_classes(eval_set: EvalSet) -> None:

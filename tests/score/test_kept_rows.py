@@ -1,6 +1,12 @@
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from palette_bench.common.progress import Silent
+from palette_bench.images.decode import Conversion
+from palette_bench.score.gate import Checked, checked_from_json
 from palette_bench.score.kept_rows import KeptRows
 
 
@@ -38,3 +44,17 @@ def test_a_folder_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
     blocked.write_text("no folder")
     KeptRows(blocked / "rows").add({"a": {}}, notes)
     assert len(notes.notes) == 1
+
+
+def test_rows_of_the_gate_that_another_version_wrote_are_found_anew() -> None:
+    row = Checked(0, 0, "a", "b", None, None, {"psnr": 1.5}, False, (Conversion.CMYK,))
+    written = asdict(row)
+    assert checked_from_json(json.loads(json.dumps(written))) == row
+    for other, what in (
+        ({**written, "blur": 1.0}, "blur"),
+        ({name: value for name, value in written.items() if name != "lossy"}, "a row of"),
+        ({**written, "pixels": None}, "items"),
+        ({**written, "conversions": ["no such conversion"]}, "no such conversion"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            checked_from_json(other)

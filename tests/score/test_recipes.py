@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from palette_bench.common.errors import UsageError
-from palette_bench.score import recipes
 from palette_bench.score.backbones import base, lpips_alexnet
+from palette_bench.score.recipes import catalogue
+from palette_bench.score.recipes.base import LPIPS, LPIPS_HEADS_SHA256, PIXELS, Recipe
 
 SAME_BACKBONE = "0" * 64
 
@@ -39,7 +40,6 @@ RECIPES = {
     "fid-inception2015-halfpixel-evalset": "8242a0ab7b0b56dc9aa4337528cf8d018b570bcf1bdf22162cce1e493ee246dc",
     "fid-inception2015-clean": "62acd52f35bf0d1334a547e9a93f3ff4262488d4eaefb4fc9a329f0963791965",
     "fid-inception2015-clean-evalset": "53fa3ae58268fcb2e80c59cb22cdb2a5e91411053b68d5ee74010198799633e7",
-    "fid-inception2015-tf1-evalset-eigenvalues": "f328abf4bfb1b156231ac119c9a3b2d2b4cea31806afbbbff3f144eeecc7b972",
     "kid-inception2015-tf1-evalset": "812bf39620aba0d07853edee2ace50257f5f2c43d73dbf476a3d47251df72124",
     "kid-inception2015-tf1-evalset-subsets": "7ebb69f2bee6c6ff78c0faa6114dea2ffc6a23fa020d62ced7d45c55391e37c0",
     "precision-inception2015-tf1-evalset-k3": "2d3a8507c4cc97429a989fbff505b48740f4afb20cff43666438ce76acaa78a6",
@@ -66,22 +66,22 @@ def test_backbone_fingerprints_are_frozen(name: str) -> None:
     assert base.canonical_fingerprint(name) == BACKBONES[name]
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", catalogue.RECIPES)
 def test_recipe_fingerprints_are_frozen(name: str) -> None:
-    assert recipes.named(name).fingerprint(SAME_BACKBONE) == RECIPES[name]
+    assert catalogue.named(name).fingerprint(SAME_BACKBONE) == RECIPES[name]
 
 
 def test_fingerprints_are_distinct_and_follow_the_weights() -> None:
-    assert len(set(RECIPES.values())) == len(RECIPES) == len(recipes.RECIPES)
-    recipe = recipes.named("fid-inception2015-tf1")
+    assert len(set(RECIPES.values())) == len(RECIPES) == len(catalogue.RECIPES)
+    recipe = catalogue.named("fid-inception2015-tf1")
     spec = base.spec_named("inception2015")
     assert spec.fingerprint("1" * 64) != spec.fingerprint("2" * 64)
     assert recipe.fingerprint(spec.fingerprint("1" * 64)) != recipe.fingerprint(spec.fingerprint("2" * 64))
 
 
-@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
-def test_a_recipe_names_an_output_that_exists(recipe: recipes.Recipe) -> None:
-    if recipe.backbone not in (recipes.PIXELS, recipes.LPIPS):
+@pytest.mark.parametrize("recipe", catalogue.RECIPES.values(), ids=lambda r: r.name)
+def test_a_recipe_names_an_output_that_exists(recipe: Recipe) -> None:
+    if recipe.backbone not in (PIXELS, LPIPS):
         assert recipe.output in base.spec_named(recipe.backbone).outputs
     assert len(recipe.doc) > 40
     assert recipe.title
@@ -89,38 +89,39 @@ def test_a_recipe_names_an_output_that_exists(recipe: recipes.Recipe) -> None:
 
 
 def test_families() -> None:
-    imagenet = {r.name for r in recipes.for_protocol("imagenet")}
-    places = {r.name for r in recipes.for_protocol("places")}
-    scenes32 = recipes.for_protocol("scenes32")
+    imagenet = {r.name for r in catalogue.for_protocol("imagenet")}
+    places = {r.name for r in catalogue.for_protocol("places")}
+    scenes32 = catalogue.for_protocol("scenes32")
     assert all(name.startswith("ca-") for name in imagenet - places)
     assert places < imagenet
-    assert {r.backbone for r in scenes32} == {"scenes32", recipes.PIXELS}
-    usual = {r.name for r in recipes.for_protocol("imagenet") if not r.on_request}
+    assert {r.backbone for r in scenes32} == {"scenes32", PIXELS}
+    usual = {r.name for r in catalogue.for_protocol("imagenet") if not r.on_request}
     assert {"psnr-rgb", "ssim-gauss11-rgb", "diversity-msssim-5scales"} < usual
     assert not any(name.startswith(("kid-", "precision-", "fid-inception2015-clean")) for name in usual)
     for family in ("imagenet", "places", "scenes32"):
-        headline = [r.title for r in recipes.for_protocol(family) if r.headline]
+        headline = [r.title for r in catalogue.for_protocol(family) if r.headline]
         assert headline == (["FID", "IS", "PD"] if family == "places" else ["FID", "IS", "CA", "PD"])
     with pytest.raises(UsageError, match="no recipes"):
-        recipes.for_protocol("faces")
+        catalogue.for_protocol("faces")
     with pytest.raises(UsageError, match="no recipe of this name"):
-        recipes.named("fid")
+        catalogue.named("fid")
 
 
 def test_a_published_fingerprint_needs_no_weights_file() -> None:
-    found = {recipe.published_fingerprint for recipe in recipes.RECIPES.values()}
-    assert len(found) == len(recipes.RECIPES)
-    recipe = recipes.named("fid-inception2015-tf1")
+    found = {recipe.published_fingerprint for recipe in catalogue.RECIPES.values()}
+    assert len(found) == len(catalogue.RECIPES)
+    recipe = catalogue.named("fid-inception2015-tf1")
     assert recipe.published_fingerprint == recipe.fingerprint(BACKBONES["inception2015"])
 
 
 def test_the_heads_of_lpips_are_those_that_are_loaded() -> None:
-    assert recipes.LPIPS_HEADS_SHA256 == lpips_alexnet.HEADS_SHA256
+    assert LPIPS_HEADS_SHA256 == lpips_alexnet.HEADS_SHA256
 
 
 def test_planning_does_not_load_torch() -> None:
     script = (
-        "import sys; import palette_bench.score.features, palette_bench.score.recipes, palette_bench.cli.weights; "
+        "import sys; import palette_bench.score.features, palette_bench.score.recipes.catalogue; "
+        "import palette_bench.cli.weights; "
         "import palette_bench.score.backbones.base as b; b.canonical_fingerprint('inception2015'); "
         "sys.exit('torch' in sys.modules)"
     )

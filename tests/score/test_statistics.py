@@ -16,7 +16,7 @@ from palette_bench.prepare.build import build
 from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score import statistics
 from palette_bench.score.features import FeatureStore
-from palette_bench.score.statistics import ReferenceStatistics
+from palette_bench.score.recipes.base import ReferenceStatistics
 from tests.conftest import make_photos
 
 

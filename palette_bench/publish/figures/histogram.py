@@ -11,7 +11,8 @@ from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures.account import Figure, figure
 from palette_bench.publish.figures.grid import WIDTH_INCHES
 from palette_bench.publish.figures.page import Page, drawable, fitted
-from palette_bench.score.recipes import RECIPES, Metric, named
+from palette_bench.score.recipes.catalogue import RECIPES, named
+from palette_bench.score.recipes.diversity import MS_SSIM
 
 DPI = 300.0
 PANEL_HEIGHT_INCHES = 2.3
@@ -128,7 +129,7 @@ def _curves(records: Sequence[RecordFile], titles: Sequence[str]) -> list[_Curve
 def _is_ms_ssim(name: str) -> bool:
     # A record may hold recipes that this version does not know.
     recipe = RECIPES.get(name)
-    return recipe is not None and recipe.metric is Metric.DIVERSITY and recipe.output == "ms_ssim"
+    return recipe is not None and recipe.output == MS_SSIM
 
 
 def _contradiction(curve: _Curve) -> str | None:

@@ -20,7 +20,8 @@ from palette_bench.publish.tables.comparable import metric_reasons, sample_notes
 from palette_bench.publish.tables.printed import PublishedCell, PublishedRow, all_published_rows, published_rows
 from palette_bench.publish.tables.ranking import Contender, Place, standings
 from palette_bench.publish.tables.score import Notes, number_text
-from palette_bench.score.recipes import RECIPES, Direction, Metric, Recipe, for_protocol
+from palette_bench.score.recipes.base import Column, Direction, Recipe
+from palette_bench.score.recipes.catalogue import RECIPES, for_protocol
 
 PRINTED = "printed in a paper: which set, recipe and weights made it cannot be checked, so it is not ranked"
 
@@ -125,11 +126,7 @@ def boards(tree: CheckedTree) -> list[Board]:
 def in_table_order(record: ResultRecord) -> list[MetricValue]:
     """The numbers of a record as columns stand: headlines first, FID first of all."""
     known = [metric for name, metric in record.metrics.items() if name in RECIPES]
-    return sorted(known, key=lambda metric: _column_order(RECIPES[metric.recipe]))
-
-
-def _column_order(recipe: Recipe) -> tuple[bool, int, str]:
-    return not recipe.headline, list(Metric).index(recipe.metric), recipe.name
+    return sorted(known, key=lambda metric: RECIPES[metric.recipe].order)
 
 
 def _scored_rows(tree: CheckedTree) -> Iterable[_Scored]:
@@ -227,9 +224,9 @@ def _columns(
     shown = [
         recipe
         for recipe in for_protocol(family.value)
-        if recipe.name in names and (recipe.headline or recipe.metric in (Metric.FRECHET, Metric.DIVERSITY))
+        if recipe.name in names and (recipe.headline or recipe.metric.column is Column.FID or recipe.metric.of_samples)
     ]
-    return tuple(sorted(shown, key=_column_order))
+    return tuple(sorted(shown, key=lambda recipe: recipe.order))
 
 
 def _ranked_rows(scored: Sequence[_Scored], columns: Sequence[Recipe], notes: Notes) -> list[BoardRow]:

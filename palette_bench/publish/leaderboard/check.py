@@ -43,16 +43,8 @@ from palette_bench.publish.leaderboard.entry import (
 from palette_bench.publish.leaderboard.evidence import Follows, follows
 from palette_bench.publish.tables.comparable import declared_protocol, metric_reasons, set_reasons
 from palette_bench.score.backbones.base import canonical_fingerprint, spec_named
-from palette_bench.score.recipes import (
-    LPIPS,
-    PIXELS,
-    RECIPES,
-    Direction,
-    Metric,
-    Recipe,
-    Reference,
-    for_protocol,
-)
+from palette_bench.score.recipes.base import LPIPS, PIXELS, Column, Direction, Recipe, Reference
+from palette_bench.score.recipes.catalogue import RECIPES, for_protocol
 from palette_bench.score.scoring import EVAL_SET
 
 RECORDS_FOLDER = "records"
@@ -376,7 +368,7 @@ def unknown_parts(record: ResultRecord) -> Iterator[str]:
         yield from _unlike_signature(record, metric, recipe)
         if metric.low is not None and metric.high is not None and not metric.low <= metric.value <= metric.high:
             yield f"{name}: its value lies outside of its interval"
-        if recipe.metric is Metric.PERCEPTUAL and metric.value == 0.0 and not of_references(record):
+        if recipe.metric.column is Column.PD and metric.value == 0.0 and not of_references(record):
             yield f"{name} is 0: the predictions are the true images"
     missing = [recipe.name for recipe in usual if recipe.headline and recipe.name not in record.metrics]
     if missing:

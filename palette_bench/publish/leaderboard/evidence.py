@@ -17,7 +17,8 @@ from palette_bench.artifacts.record import Items, MetricValue, ResultRecord
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import Problem
 from palette_bench.score.metrics.estimate import QUANTILE, Estimate, from_influence, of_mean, of_share
-from palette_bench.score.recipes import RECIPES, Metric, Recipe
+from palette_bench.score.recipes.base import ItemNumbers, Recipe
+from palette_bench.score.recipes.catalogue import RECIPES
 
 FloatArray = NDArray[np.float64]
 DIGITS = 9
@@ -46,7 +47,7 @@ def follows(record: ResultRecord, items: Items) -> Follows:
             trusted[name] = "the recipe is not known"
             continue
         try:
-            found = _of_items(recipe, items)
+            found = _of_items(recipe, items, record.samples)
         except _UnfitError as error:
             problems.append(Problem("items", name, str(error)))
             continue
@@ -82,22 +83,20 @@ def rounding(values: FloatArray) -> FloatArray:
     return half
 
 
-def _of_items(recipe: Recipe, items: Items) -> _Found | None:
-    match recipe.metric:
-        case Metric.PERCEPTUAL:
-            return _mean(_column(items, recipe.name))
-        case Metric.SIMILARITY:
-            return _mean(_column(items, recipe.output))
-        case Metric.DIVERSITY:
-            names = [name for name in items.columns if name.rpartition("_")[0] == recipe.output]
-            if not names:
-                raise _UnfitError(f"no column {recipe.output}_1")
-            pairs = np.stack([_column(items, name) for name in names], axis=1)
-            return _mean(pairs.mean(axis=1), rounding(pairs).mean(axis=1))
-        case Metric.ACCURACY:
-            return _share(recipe, items)
-        case Metric.FRECHET:
-            if (name := f"{recipe.name}_influence") not in items.columns:
+def _of_items(recipe: Recipe, items: Items, samples: int) -> _Found | None:
+    # A number of several samples has columns, however many samples the record claims.
+    names = recipe.metric.item_columns(recipe, max(samples, 2) if recipe.metric.of_samples else samples)
+    match recipe.metric.items:
+        case ItemNumbers.NOTHING:
+            return None
+        case ItemNumbers.SHARE:
+            return _share(recipe, items, *names)
+        case ItemNumbers.MEAN:
+            columns = np.stack([_column(items, name) for name in names], axis=1)
+            return _mean(columns.mean(axis=1), rounding(columns).mean(axis=1))
+        case ItemNumbers.INFLUENCE:
+            (name,) = names
+            if name not in items.columns:
                 return None
             influence = _column(items, name)
             half = rounding(influence)
@@ -105,8 +104,6 @@ def _of_items(recipe: Recipe, items: Items) -> _Found | None:
                 raise _UnfitError(f"the column {name} does not sum to 0")
             margin = _error_margin(half)
             return _Found(from_influence(0.0, influence), 0.0, margin, value_known=False)
-        case Metric.INCEPTION_SCORE | Metric.KERNEL | Metric.NEIGHBOURS:
-            return None
 
 
 def _column(items: Items, name: str) -> FloatArray:
@@ -118,8 +115,7 @@ def _column(items: Items, name: str) -> FloatArray:
     return values
 
 
-def _mean(values: FloatArray, half: FloatArray | None = None) -> _Found:
-    half = rounding(values) if half is None else half
+def _mean(values: FloatArray, half: FloatArray) -> _Found:
     return _Found(of_mean(values), float(half.mean()), _error_margin(half))
 
 
@@ -129,13 +125,14 @@ def _error_margin(half: FloatArray) -> float:
     return math.sqrt(float(np.square(half).sum()) / (count * (count - 1.0))) if count > 1 else 0.0
 
 
-def _share(recipe: Recipe, items: Items) -> _Found:
-    prefix = "" if recipe.headline else f"{recipe.name}_"
-    correct, named = _column(items, f"{prefix}correct"), _column(items, f"{prefix}top1")
-    labels = _column(items, "label")
-    if wrong := int((correct != (named == labels)).sum()):
-        raise _UnfitError(f"{wrong} items are called right or wrong against their label and class")
-    return _Found(of_share(int(correct.sum()), len(correct), scale=100.0), 0.0, 0.0)
+def _share(recipe: Recipe, items: Items, name: str) -> _Found:
+    correct = _column(items, name)
+    class_column = recipe.metric.class_column(recipe)
+    if class_column is not None:
+        right = _column(items, class_column) == _column(items, "label")
+        if wrong := int((correct != right).sum()):
+            raise _UnfitError(f"{wrong} items are called right or wrong against their label and class")
+    return _Found(of_share(int(correct.sum()), len(correct), scale=recipe.metric.scale), 0.0, 0.0)
 
 
 def _compared(name: str, metric: MetricValue, found: _Found) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import UsageError, printable
 from palette_bench.publish.leaderboard.board import in_table_order
 from palette_bench.publish.leaderboard.entry import Entry
-from palette_bench.score.recipes import named
+from palette_bench.score.recipes.catalogue import named
 
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -9,7 +9,7 @@ from palette_bench.publish.leaderboard.site import MEANING
 from palette_bench.publish.tables import markup as markdown
 from palette_bench.publish.tables import miniature
 from palette_bench.publish.tables.ranking import Place
-from palette_bench.score.recipes import Direction
+from palette_bench.score.recipes.base import Direction
 
 MINIATURE = "scenes32"
 

@@ -10,7 +10,8 @@ from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, Detai
 from palette_bench.publish.leaderboard.entry import AUDIT_FOLDER, Tier, is_link
 from palette_bench.publish.tables.ranking import Place
 from palette_bench.publish.tables.score import number_text
-from palette_bench.score.recipes import Direction, Recipe, named
+from palette_bench.score.recipes.base import Direction, Recipe
+from palette_bench.score.recipes.catalogue import named
 
 INDEX = "index.html"
 MEANING = {

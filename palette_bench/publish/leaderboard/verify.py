@@ -14,7 +14,7 @@ from palette_bench.publish.leaderboard.check import entry_at
 from palette_bench.publish.leaderboard.entry import ENTRY_FILE, Tier, Verification
 from palette_bench.publish.regress import runs as rows
 from palette_bench.publish.tables.ranking import Contender, undecided
-from palette_bench.score.recipes import named
+from palette_bench.score.recipes.catalogue import named
 
 RERUNS_FOLDER = "reruns"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.tables import Table
-from palette_bench.score.recipes import RECIPES
+from palette_bench.score.recipes.catalogue import RECIPES
 
 FORMAT = 1
 NEXT = "docs/regression.md describes every key of a manifest"

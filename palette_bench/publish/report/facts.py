@@ -21,8 +21,8 @@ from palette_bench.score.groups import Group, Grouping
 from palette_bench.score.metrics import estimate
 from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.estimate import Estimate
-from palette_bench.score.numbers import PER_ITEM
-from palette_bench.score.recipes import Metric, Recipe, named
+from palette_bench.score.recipes.base import Column, ItemNumbers, Recipe
+from palette_bench.score.recipes.catalogue import find, named
 from palette_bench.score.scoring import network_labels
 
 if TYPE_CHECKING:
@@ -34,13 +34,10 @@ IntArray = NDArray[np.int64]
 LISTED = 24
 """How many items of each list of extremes have their full images first."""
 _NOT_KEPT = "what the scoring network makes of the references is not kept here"
-_NO_COLUMNS = ("label", "top1", "correct")
 _TITLES = {
     "known_region_change": ("change of the known region", 3),
     "hole_share": ("share of the image that is hidden", 3),
     "confidence": ("confidence in the class named", 3),
-    "psnr": ("PSNR, dB", 2),
-    "ssim": ("SSIM", 4),
 }
 
 
@@ -146,33 +143,32 @@ def order(facts: Facts, view: View) -> IntArray:
 
 def _columns(material: Material) -> list[ItemColumn]:
     found = []
+    recipes = [recipe for name in material.record.metrics if (recipe := find(name)) is not None]
+    left_out = {"label"}
+    for recipe in recipes:
+        if (named_class := recipe.metric.class_column(recipe)) is not None:
+            left_out |= {named_class, *recipe.metric.item_columns(recipe, 1)}
     for key, values in material.items.columns.items():
-        if key in _NO_COLUMNS or key.endswith(("_top1", "_correct")):
-            continue
-        found.append(ItemColumn(key, *_title(key, material.record.metrics), values))
+        if key not in left_out:
+            found.append(ItemColumn(key, *_title(key, material.record.metrics, material.record.samples), values))
     return found
 
 
-def _title(key: str, metrics: Mapping[str, MetricValue]) -> tuple[str, int]:
+def _title(key: str, metrics: Mapping[str, MetricValue], samples: int) -> tuple[str, int]:
     """What a column of items.csv is called, and its digits."""
     if key in _TITLES:
         return _TITLES[key]
-    if key in metrics:
-        same = [name for name, metric in metrics.items() if metric.title == metrics[key].title]
-        return (metrics[key].title if len(same) == 1 else key), named(key).digits + 1
-    recipe = key.removesuffix("_influence")
-    if recipe in metrics:
-        return f"influence on {metrics[recipe].title}", 2
-    kind, _, number = key.rpartition("_")
-    if number.isdigit():
-        words = {"ms_ssim": f"MS-SSIM of samples 0 and {number}", "lpips": f"LPIPS, pair {number}"}
-        return words.get(kind, key), 3
+    for name in metrics:
+        recipe = find(name)
+        if recipe is not None and key in recipe.metric.item_columns(recipe, samples):
+            alone = key != name or [metric.title for metric in metrics.values()].count(recipe.title) == 1
+            return recipe.metric.item_title(recipe, key) if alone else key, recipe.metric.item_digits(recipe)
     return key.replace("_", " "), 3
 
 
-def headline(material: Material, metric: Metric) -> MetricValue | None:
-    """The record's number that stands in the paper's column of a metric."""
-    found = [m for name, m in material.record.metrics.items() if m.headline and named(name).metric is metric]
+def headline(material: Material, column: Column) -> MetricValue | None:
+    """The record's number that stands in a column of the paper."""
+    found = [m for name, m in material.record.metrics.items() if m.headline and named(name).column is column]
     return found[0] if found else None
 
 
@@ -182,7 +178,7 @@ def _classes(material: Material, *, jobs: int, progress: Progress) -> Classes:
     labels = np.array([item.label for item in eval_set.items], np.int64) if eval_set.labelled else None
     if labels is not None and int(labels.max()) >= len(names):
         names = (*names, *map(str, range(len(names), int(labels.max()) + 1)))
-    metric = headline(material, Metric.ACCURACY)
+    metric = headline(material, Column.CA)
     columns = material.items.columns
     if metric is None or labels is None or not {"top1", "correct"} <= columns.keys():
         return Classes(names, labels, {}, None, None, None, None, "")
@@ -245,8 +241,8 @@ def _reference_logits(eval_set: EvalSet, metric: MetricValue, *, jobs: int, prog
 
 def _views(material: Material, classes: Classes) -> list[View]:
     views = [View("all", "All items", "in the order of the set", "", descending=False, flips=False)]
-    perceptual = headline(material, Metric.PERCEPTUAL)
-    frechet = headline(material, Metric.FRECHET)
+    perceptual = headline(material, Column.PD)
+    frechet = headline(material, Column.FID)
     keys = material.items.columns
     distance = perceptual.recipe if perceptual is not None and perceptual.recipe in keys else ""
     if distance:
@@ -303,15 +299,12 @@ def _of_items(material: Material, group: Group) -> GroupRecord:
 
 def _mean_of_items(recipe: Recipe, columns: Mapping[str, FloatArray], rows: IntArray) -> Estimate | None:
     """A recipe's number on some items as `score` computes it, None for recipes that are no mean over items."""
-    if recipe.metric not in PER_ITEM or recipe.metric is Metric.DIVERSITY:
+    if not recipe.metric.per_item or recipe.metric.of_samples:
         return None
-    if recipe.metric is Metric.ACCURACY:
-        key = "correct" if recipe.headline else f"{recipe.name}_correct"
-    else:
-        key = recipe.output if recipe.metric is Metric.SIMILARITY else recipe.name
+    (key,) = recipe.metric.item_columns(recipe, 1)
     values = columns.get(key)
     if values is None or not np.isfinite(values[rows]).all():
         return None
-    if recipe.metric is Metric.ACCURACY:
-        return estimate.of_share(int(values[rows].sum()), len(rows), scale=100.0)
+    if recipe.metric.items is ItemNumbers.SHARE:
+        return estimate.of_share(int(values[rows].sum()), len(rows), scale=recipe.metric.scale)
     return estimate.of_mean(values[rows])

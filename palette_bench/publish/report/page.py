@@ -12,8 +12,8 @@ from palette_bench.publish.report.facts import Facts, GroupTable, ItemColumn
 from palette_bench.publish.report.material import Material
 from palette_bench.publish.report.pictures import Layout
 from palette_bench.publish.tables.printed import PublishedRow, published_rows
-from palette_bench.publish.tables.score import COLUMN_OF_TITLE, ScoreTable, TableRow, number_text, score_table
-from palette_bench.score.recipes import Metric, named
+from palette_bench.publish.tables.score import ScoreTable, TableRow, number_text, score_table
+from palette_bench.score.recipes.catalogue import named
 
 PACKAGE = "palette_bench.publish.report"
 SIGNIFICANT = 6
@@ -110,8 +110,7 @@ def _in_order(record: ResultRecord) -> list[MetricValue]:
 
 
 def _place(recipe: str) -> tuple[bool, int, str]:
-    known = named(recipe)
-    return not known.headline, list(Metric).index(known.metric), recipe
+    return named(recipe).order
 
 
 def _score_table(table: ScoreTable) -> str:
@@ -159,7 +158,7 @@ class _Tick:
 
 def _ticks(metric: MetricValue, table: ScoreTable, rows: Sequence[PublishedRow], set_name: str) -> list[_Tick]:
     """The published numbers of the column of a metric, with the table's own marks."""
-    title, column = named(metric.recipe).title, COLUMN_OF_TITLE.get(metric.title)
+    title, column = named(metric.recipe).title, named(metric.recipe).column
     place = next((n for n, heading in enumerate(table.headings) if heading.rpartition(" ")[0] == title), None)
     if column is None or place is None or not rows or not metric.headline:
         return []

@@ -155,11 +155,6 @@ _ENTRIES = (
 )
 ENTRIES: Mapping[str, Citation] = MappingProxyType({entry.key: entry for entry in _ENTRIES})
 
-OF_METRIC: Mapping[str, str] = MappingProxyType(
-    {"frechet": "heusel2017ttur", "inception-score": "salimans2016improved", "diversity": "wang2003multiscale"}
-)
-"""Who defined a metric, by the value of ``score.recipes.Metric``."""
-
 OF_BACKBONE: Mapping[str, str] = MappingProxyType(
     {
         "inception2015": "szegedy2016rethinking",

@@ -1,9 +1,9 @@
 """What keeps a number out of a ranking: decided by fingerprints and declarations, never by titles."""
 
-from palette_bench.artifacts.record import FLOAT32, MetricValue, ResultRecord, ScoredSet
-from palette_bench.common.canonical import fingerprint
+from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredSet
 from palette_bench.protocol.definition import GeometryName, MaskSource, Protocol, Status, load_protocol
-from palette_bench.score.recipes import Recipe, Reference
+from palette_bench.score.recipes.base import Column, Recipe, incomparable, number_fingerprint
+from palette_bench.score.recipes.catalogue import RECIPES
 
 RECONSTRUCTION = "the paper's list of images was never published: this set is a reconstruction"
 
@@ -30,17 +30,19 @@ def reconstruction_reasons(scored: ScoredSet) -> list[str]:
 
 def own_reasons(metric: MetricValue) -> list[str]:
     """Why a number compares with nothing at all."""
-    reasons = []
-    if not metric.canonical:
-        reasons.append(f"not comparable with anything: the weights of {metric.backbone} are not the published ones")
-    if metric.precision != FLOAT32:
-        reasons.append(f"not comparable with anything: {metric.backbone} ran in {metric.precision}")
-    return reasons
+    reasons = incomparable(metric.backbone, canonical=metric.canonical, precision=metric.precision)
+    return [f"not comparable with anything: {reason}" for reason in reasons]
+
+
+def is_of_evaluation_set(recipe: str) -> bool:
+    """Whether a recipe is a FID against the references of the evaluation set."""
+    known = RECIPES.get(recipe)
+    return known is not None and known.metric.column is Column.FID and not known.needs_statistics
 
 
 def recipe_reasons(recipe: str) -> list[str]:
     """Another recipe than the column's."""
-    if recipe.endswith("-evalset"):
+    if is_of_evaluation_set(recipe):
         return ["another recipe: FID against the references of the evaluation set, not the full validation set"]
     return [f"another recipe: {recipe}"]
 
@@ -82,8 +84,8 @@ def metric_reasons(record: ResultRecord, metric: MetricValue, recipe: Recipe, pr
         return [*reasons, *recipe_reasons(metric.recipe)]
     if reasons:
         return reasons
-    against = recipe.parameters.get("reference")
-    if against == Reference.REFERENCE_SET.value:
+    reference = None
+    if recipe.needs_statistics:
         name = protocol.default_reference
         if name is None or record.reference is None:
             return ["the reference set of FID is not known"]
@@ -91,11 +93,8 @@ def metric_reasons(record: ResultRecord, metric: MetricValue, recipe: Recipe, pr
         if record.reference.fingerprint != wanted:
             which = record.reference.name if record.reference.name != name else f"another definition of {name}"
             return [f"another reference set of FID: {which}, not {name}"]
-        expected = fingerprint([recipe.published_fingerprint, wanted, record.reference.data_digest])
-    elif against == Reference.EVALUATION_SET.value:
-        expected = fingerprint([recipe.published_fingerprint, record.scored.data_digest])
-    else:
-        expected = recipe.published_fingerprint
+        reference = wanted, record.reference.data_digest
+    expected = number_fingerprint(recipe, recipe.published_network, reference, record.scored.data_digest)
     if metric.fingerprint != expected:
         return [f"another definition of {recipe.name} under its name"]
     return []

@@ -8,7 +8,6 @@ from palette_bench.protocol.tasks import TASKS, TaskKind
 from palette_bench.publish.tables.citations import (
     ENTRIES,
     OF_BACKBONE,
-    OF_METRIC,
     OF_SET,
     SOFTWARE,
     Citation,
@@ -16,7 +15,8 @@ from palette_bench.publish.tables.citations import (
 )
 from palette_bench.publish.tables.paper import PaperTable
 from palette_bench.score.backbones.base import SPECS
-from palette_bench.score.recipes import PIXELS, Metric, Recipe, Reference, named
+from palette_bench.score.recipes.base import PIXELS, Column, Recipe
+from palette_bench.score.recipes.catalogue import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +126,14 @@ def _numbers(table: PaperTable, records: Sequence[ResultRecord]) -> Iterator[str
         recipe = named(name)
         found = [(record, record.metrics[name]) for record in records if name in record.metrics]
         yield recipe.title
-        if author := OF_METRIC.get(recipe.metric.value):
+        if author := recipe.metric.citation:
             yield Cited((ENTRIES[author],))
         yield f" is the recipe {name}"
         if recipe.backbone != PIXELS:
             yield f" on {recipe.output} of {recipe.backbone}"
             if network := OF_BACKBONE.get(recipe.backbone):
                 yield Cited((ENTRIES[network],))
-        if recipe.metric is Metric.FRECHET:
+        if recipe.metric.column is Column.FID:
             yield f", against {_listed(list(dict.fromkeys(_reference(record, recipe) for record, _ in found)))}"
         yield ". "
         for _, metric in found:
@@ -144,7 +144,7 @@ def _numbers(table: PaperTable, records: Sequence[ResultRecord]) -> Iterator[str
 
 def _reference(record: ResultRecord, recipe: Recipe) -> str:
     """What FID compares with."""
-    if recipe.parameters.get("reference") == Reference.EVALUATION_SET.value or record.reference is None:
+    if not recipe.needs_statistics or record.reference is None:
         return "the references of the evaluation set"
     return f"{record.reference.name} ({record.reference.count:,} images)"
 

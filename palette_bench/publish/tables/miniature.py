@@ -21,7 +21,8 @@ from palette_bench.publish.figures.histogram import histogram
 from palette_bench.publish.tables import markup as markdown
 from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.tables.score import number_text
-from palette_bench.score.recipes import Direction, Recipe, named
+from palette_bench.score.recipes.base import Direction, Recipe
+from palette_bench.score.recipes.catalogue import named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
 DIVERSITY = "diversity-msssim-2scales"

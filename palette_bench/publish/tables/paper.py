@@ -23,7 +23,8 @@ from palette_bench.publish.tables.printed import (
 )
 from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
 from palette_bench.publish.tables.score import Notes, number_text
-from palette_bench.score.recipes import RECIPES, Direction, Recipe, named
+from palette_bench.score.recipes.base import Direction, Recipe
+from palette_bench.score.recipes.catalogue import RECIPES, named
 
 UNDECIDED = "≈"
 """The mark of a number that is not decidedly behind those ahead of it."""
@@ -546,7 +547,7 @@ def _metric_for(record: ResultRecord, recipe: Recipe) -> MetricValue | None:
 
 
 def _alike(one: Recipe, other: Recipe) -> bool:
-    return one.metric is other.metric and one.title.split()[0] == other.title.split()[0]
+    return one.metric.name == other.metric.name and one.quantity == other.quantity
 
 
 def _with_added(

@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +19,8 @@ from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.tables import Table
 from palette_bench.protocol.definition import Basis, GeometryName, MaskSource, protocol_names
 from palette_bench.protocol.tasks import TASKS
-from palette_bench.score.recipes import RECIPES, Direction
+from palette_bench.score.recipes.base import Column, Direction
+from palette_bench.score.recipes.catalogue import RECIPES
 
 _T = TypeVar("_T")
 
@@ -35,19 +35,6 @@ _NUMBER = re.compile(r"([A-Z]\.)?[0-9]+")
 _KEY = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _VARIANTS = frozenset([*GeometryName, f"{MaskSource.RELEASED}-masks"])
 _ARROWS = {"↓": Direction.LOWER, "↑": Direction.HIGHER}
-
-
-class Column(StrEnum):
-    """What a column of a paper's table measures."""
-
-    FID = "fid"
-    IS = "is"
-    CA = "ca"
-    PD = "pd"
-    FOOL_RATE = "fool-rate"
-    """Share of human raters who took the model's output for the photograph; nothing recomputes it."""
-    LPIPS = "lpips"
-    """Diversity of samples."""
 
 
 _UNITS: Mapping[Column, str] = {Column.CA: "%", Column.FOOL_RATE: "%"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from palette_bench.score.recipes import Direction
+from palette_bench.score.recipes.base import Direction
 
 SURE = 1.96
 """A difference counts when it exceeds this many joint standard errors."""

@@ -6,16 +6,9 @@ from string import ascii_lowercase
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.publish.tables import comparable
-from palette_bench.publish.tables.printed import Column, PublishedRow, published_rows
-from palette_bench.score.recipes import Direction, Metric, Recipe, named
-
-COLUMN_OF_TITLE = {
-    "FID": Column.FID,
-    "FID (evaluation set)": Column.FID,
-    "IS": Column.IS,
-    "CA": Column.CA,
-    "PD": Column.PD,
-}
+from palette_bench.publish.tables.printed import PublishedRow, published_rows
+from palette_bench.score.recipes.base import Recipe, Shown
+from palette_bench.score.recipes.catalogue import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +94,15 @@ def tasks_table(records: Sequence[Sequence[ResultRecord]]) -> ScoreTable:
 
 
 def _headings(shown: Sequence[Recipe]) -> tuple[str, ...]:
-    return tuple(f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in shown)
+    return tuple(recipe.heading for recipe in shown)
 
 
 def _shown(records: Sequence[ResultRecord]) -> list[Recipe]:
     """The columns: headline recipes, the evaluation-set FID if it was asked for, and every L2 distance; FID first."""
     names = dict.fromkeys(name for record in records for name in (*record.metrics, *record.refused))
-    recipes = [named(name) for name in names]
-    shown = [r for r in recipes if r.headline or r.metric is Metric.FRECHET or r.name.endswith("-l2")]
-    return sorted(shown, key=lambda recipe: list(Metric).index(recipe.metric))
+    # A record may hold recipes that this version does not know.
+    recipes = [recipe for name in names if (recipe := find(name)) is not None]
+    return sorted((r for r in recipes if r.shown is Shown.TABLE), key=lambda recipe: recipe.metric.order)
 
 
 def number_text(value: float, error: float | None, digits: int) -> str:
@@ -128,8 +121,7 @@ def _published(row: PublishedRow, set_name: str, shown: Sequence[Recipe], notes:
     printed = row.printed(set_name)
     cells = []
     for recipe in shown:
-        column = COLUMN_OF_TITLE.get(recipe.title)
-        cell = printed.get(column) if column is not None else None
+        cell = printed.get(recipe.column) if recipe.column is not None else None
         if cell is None:
             cells.append("-")
             continue
@@ -159,7 +151,7 @@ def _differences(record: ResultRecord, metric: MetricValue, *, has_published: bo
     reasons = comparable.own_reasons(metric)
     if has_published:
         reasons += comparable.variant_reasons(record.scored)
-        if metric.recipe.endswith("-evalset"):
+        if comparable.is_of_evaluation_set(metric.recipe):
             reasons += comparable.recipe_reasons(metric.recipe)
         reasons += comparable.reconstruction_reasons(record.scored)
     return reasons + comparable.sample_notes(record)

@@ -37,7 +37,8 @@ from palette_bench.publish.leaderboard.entry import (
 from palette_bench.publish.leaderboard.submit import Declared, submit
 from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256
 from palette_bench.score.metrics.estimate import QUANTILE, Estimate, from_influence, of_mean, of_share
-from palette_bench.score.recipes import PIXELS, RECIPES, Direction
+from palette_bench.score.recipes.base import PIXELS, Direction
+from palette_bench.score.recipes.catalogue import RECIPES
 
 SET, TASK = "scenes32", "uncrop"
 COUNT = 2000

@@ -18,7 +18,7 @@ from palette_bench.prepare.plan import Choices, make_plan
 from palette_bench.score.backbones.base import spec_named
 from palette_bench.score.features import FeatureStore
 from palette_bench.score.gate import admit, examine
-from palette_bench.score.recipes import named
+from palette_bench.score.recipes.catalogue import named
 from tests.conftest import make_photos
 from tests.records import a_record
 
@@ -152,7 +152,7 @@ def _scored(
     for row, distance, influence in zip(admitted.rows, distances(count), influences(count), strict=True):
         item, correct = eval_set.items[row.index], row.index not in wrong(count)
         top1 = _number(eval_set, item.label or 0) if correct else 5
-        numbers = [row.known_change, row.hole_share, influence, top1, int(correct), 0.5, distance, row.psnr]
+        numbers = [row.known_change, row.hole_share, influence, top1, int(correct), 0.5, distance, row.pixels["psnr"]]
         cells = ["" if number is None else f"{number:.9g}" for number in numbers]
         lines.append(",".join([item.id, "" if item.label is None else str(item.label), row.own_digest, *cells]))
     return change(record), "\n".join(lines) + "\n"
