@@ -119,7 +119,8 @@ def export_static(folder: Path, study: Study, target: Path, seats: Sequence[int]
         path = target / f"seat-{seat + 1}.html"
         write_bytes(path, page.encode())
         made.append(path)
-    write_bytes(target / "study.css", asset("study.css"))
+    for name in ("study.css", "icon.svg"):
+        write_bytes(target / name, asset(name))
     write_bytes(target / "study.js", bundle())
     return made
 

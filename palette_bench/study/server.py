@@ -50,8 +50,8 @@ IDLE_SECONDS = 30 * 60
 TOUCH_SECONDS = 30
 """How old the note of a session's last request may be before one that stores nothing renews it."""
 MOST_BODY = 16 * 1024
-ASSETS = ("study.css", "app.js", "exposure.js", "answers.js", "pointer.js", "server.js")
-_MIME = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+ASSETS = ("icon.svg", "study.css", "app.js", "exposure.js", "answers.js", "pointer.js", "server.js")
+_MIME = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 COOKIE = "study"
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"
 PLATFORM_FIELDS = {

@@ -220,7 +220,7 @@ def simulate_in_browser(
             page.click("#start")
             while True:
                 page.wait_for_selector(
-                    "#choices:not([hidden]), #plate:not([hidden]) img, #feedback:not([hidden]), #code,"
+                    "#choices:not([hidden]) #choose-left, #plate:not([hidden]) img, #feedback:not([hidden]), #code,"
                     "#practice-done:not([hidden]), #rest:not([hidden])"
                 )
                 if page.query_selector("#code"):

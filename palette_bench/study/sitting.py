@@ -72,11 +72,12 @@ class Measured:
 
 
 def flags_of(measured: Measured, asked_ms: int) -> tuple[Flag, ...]:
-    """What is wrong with a showing of ``asked_ms``."""
+    """What is wrong with a showing of ``asked_ms``, by either clock."""
     frame = 1000.0 / measured.refresh_hz if measured.refresh_hz > 0 else 1000.0 / 60.0
-    off = abs(measured.shown_ms - asked_ms) > FRAMES_OFF * frame + SHARE_OFF * asked_ms
+    times = [measured.shown_ms, *([] if measured.clock_ms is None else [measured.clock_ms])]
+    off = max(abs(time - asked_ms) for time in times)
     found = {
-        Flag.EXPOSURE: off,
+        Flag.EXPOSURE: off > FRAMES_OFF * frame + SHARE_OFF * asked_ms,
         Flag.HIDDEN: measured.hidden,
         Flag.BLURRED: measured.blurred,
         Flag.AGAIN: measured.showings > 1,

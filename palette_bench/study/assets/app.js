@@ -20,7 +20,7 @@ function show(id) {
   shown = id;
   for (const section of sections) section.hidden = section.id !== id;
   document.body.classList.toggle("trial", id === "trial");
-  const heading = id !== "trial" && at(id).querySelector("h1");
+  const heading = id !== "trial" && at(id).querySelector("h1:not([hidden])");
   if (heading) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
@@ -120,19 +120,21 @@ function chosen() {
   });
 }
 
-function ask() {
+// The question, laid out but hidden, so that showing it costs nothing in the frame that hides the images.
+function prepareQuestion() {
   const question = document.createElement("p");
   question.id = "question";
+  question.className = "waiting";
   question.textContent = at("asked").dataset.question;
   question.setAttribute("elementtiming", "question");
   at("asked").replaceChildren(question);
-  at("choices").hidden = false;
+  return question;
 }
 
 async function timedTrial(backend, step) {
   await fits();
   show("trial");
-  at("asked").replaceChildren();
+  const question = prepareQuestion();
   at("choices").hidden = true;
   at("progress").textContent = fill(at("progress").dataset[step.stage], step);
   at("cross").classList.add("shown");
@@ -144,8 +146,9 @@ async function timedTrial(backend, step) {
   const clock = new PaintClock();
   const { off, ...measured } = await expose({
     images, cross: at("cross"), exposure: step.exposure, fixation: settings.fixation, gap: settings.gap,
-    sequence: settings.layout === "sequence", atEnd: ask,
+    sequence: settings.layout === "sequence", atEnd: () => question.classList.remove("waiting"),
   });
+  at("choices").hidden = false;
   // Hidden images must not come back by a look into the page.
   at("images").replaceChildren();
   at("choices").focus({ preventScroll: true });

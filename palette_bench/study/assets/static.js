@@ -34,8 +34,9 @@ export class Backend {
     void pressed;
     return this.next();
   }
-  flagged({ shown_ms: shown, refresh_hz: refresh, hidden, blurred }) {
-    return Math.abs(shown - seat.exposure) > 1500 / refresh + 0.05 * seat.exposure || hidden || blurred;
+  flagged({ shown_ms: shown, clock_ms: clock, refresh_hz: refresh, hidden, blurred }) {
+    const off = Math.max(Math.abs(shown - seat.exposure), Math.abs((clock ?? seat.exposure) - seat.exposure));
+    return off > 1500 / refresh + 0.05 * seat.exposure || hidden || blurred;
   }
   step(trial, key, position, total, rest) {
     return {
