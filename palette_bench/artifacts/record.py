@@ -18,7 +18,7 @@ from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import write_bytes, write_json
 from palette_bench.common.schema import Digest, Key
 from palette_bench.common.version import __version__
-from palette_bench.protocol.tasks import TASKS
+from palette_bench.protocol.definition import TaskName
 
 SCHEMA = 3
 IDENTITY = 2
@@ -81,7 +81,7 @@ class ScoredSet:
     count: Annotated[int, Key("set.count"), Ge(1)]
     size: Annotated[int, Key("set.size"), Ge(1)]
     geometry: Annotated[str, Key("set.geometry")]
-    task: Annotated[str, Key("task.name"), schema.Fits(lambda name: name in TASKS, "the name of a task")]
+    task: Annotated[TaskName, Key("task.name")]
     task_fingerprint: Annotated[Digest, Key("task.fingerprint")]
 
 

@@ -12,7 +12,8 @@ are strict (no bool is a number, no text is one; a whole number passes for a fra
 keys are refused. ``Annotated`` says more of a field:
 
     ``Key("images.size")``      it stands elsewhere: at that path; ``Key("interval.0")`` is a place of a list that is
-                                null where all its fields are None; ``Key("")`` spreads a dataclass over its parent
+                                null where all its fields are None; ``Key("named.*")`` are all other keys of a table;
+                                ``Key("")`` spreads a dataclass over its parent
     ``Fits(test, "expected")``  a value must pass a test; so do ``Ge``, ``Gt``, ``Le``, ``Lt`` of annotated_types
     ``Words("no", "yes")``      a bool is written as one of two words
     ``NAME``                    it is the key of its dataclass in a table of such
@@ -156,19 +157,26 @@ def read_bytes(kind: type[Any], path: Path) -> bytes:
     return data
 
 
-def parse(kind: type[_T], data: bytes, *, where: Path | str) -> _T:
+def parse(kind: type[_T], data: bytes | str, *, where: object, toml: bool | None = None) -> _T:
     """The content of a file, TOML or JSON by the suffix of ``where``. Raises InputError with all of its faults."""
-    return load(kind, parsed(kind, data, where=where), where=where)
+    return load(kind, parsed(kind, data, where=where, toml=toml), where=where)
 
 
-def parsed(kind: type[Any], data: bytes, *, where: Path | str) -> object:
-    """The plain data in a file's bytes. Raises InputError where they are neither TOML nor JSON."""
+def parsed(kind: type[Any], data: bytes | str, *, where: object, toml: bool | None = None) -> object:
+    """The plain data in a file's content. Raises InputError where it is not TOML, or not JSON."""
     of = file_of(kind)
+    as_toml = str(where).endswith(".toml") if toml is None else toml
     try:
-        return tomllib.loads(data.decode()) if str(where).endswith(".toml") else plain_json(data)
+        if as_toml:
+            return tomllib.loads(data if isinstance(data, str) else data.decode())
+        return plain_json(data)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"a {of.word} cannot be read", where=where, found=str(error)[:200], next_step=of.next_step
+            f"a {of.word} cannot be read",
+            where=where,
+            expected="TOML" if as_toml else "JSON",
+            found=str(error)[:200],
+            next_step=of.next_step,
         ) from error
 
 
@@ -201,13 +209,18 @@ def load(kind: type[_T], value: object, *, where: object = None) -> _T:
     of = file_of(kind)
     if of.version is not None and isinstance(value, Mapping) and value.get(of.version[0]) != of.version[1]:
         _another_version(of, value.get(of.version[0]), where)
-    problems = list(_unfit(value, ()))
-    if not problems:
-        try:
-            # JSON's own strictness: an enum may be its word and a tuple a list, and nothing else is anything else.
-            return typing.cast(_T, _adapter(kind).validate_json(json.dumps(value), strict=True))
-        except ValidationError as error:
-            problems = [problem for fault in error.errors(include_url=False) for problem in _problems(kind, fault)]
+    problems: list[Problem] = []
+    fit = _fit(value, (), problems)
+    try:
+        # JSON's own strictness: an enum may be its word and a tuple a list, and nothing else is anything else.
+        made = typing.cast(_T, _adapter(kind).validate_json(json.dumps(fit), strict=True))
+    except ValidationError as error:
+        unfit = {problem.where for problem in problems}
+        faults = [problem for fault in error.errors(include_url=False) for problem in _problems(kind, fault)]
+        problems += [problem for problem in faults if problem.where not in unfit]
+    else:
+        if not problems:
+            return made
     altered = all(problem.kind == CONTRADICTS for problem in problems)
     raise (VerificationError if altered else InputError)(
         f"{len(problems)} {'fault' if len(problems) == 1 else 'faults'} in a {of.word}",
@@ -315,32 +328,35 @@ def _split(hint: _Hint) -> tuple[_Hint, tuple[object, ...]]:
     return hint, marks
 
 
-def _unfit(value: object, path: tuple[str | int, ...]) -> Iterator[Problem]:
-    """What no file may hold anywhere."""
+def _fit(value: object, path: tuple[str | int, ...], problems: list[Problem]) -> object:
+    """``value`` with None for all that no file may hold anywhere, which goes to ``problems``."""
     if len(path) > DEEPEST:
-        yield Problem("wrong value", _where(path[:4]) + "...", f"tables within tables, deeper than {DEEPEST}")
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str) or not _whole_text(key):
-                yield Problem("wrong value", _where((*path, ascii(key))), "expected a key of whole characters")
-            else:
-                yield from _unfit(inner, (*path, key))
-    elif isinstance(value, list | tuple):
-        for place, inner in enumerate(value):
-            yield from _unfit(inner, (*path, place))
-    elif isinstance(value, str):
-        if not _whole_text(value):
-            yield Problem("wrong value", _where(path), f"expected whole characters, found {ascii(value)[:200]}")
-    elif isinstance(value, int):
-        if abs(value) > LARGEST:
-            yield Problem("wrong value", _where(path), f"expected a number below 2^64, found {shown(value)}")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield Problem("wrong value", _where(path), f"expected a finite number, found {value}")
-    elif value is not None:
-        yield Problem(
-            "wrong type", _where(path), f"expected text, a number, a list or a table, found {type(value).__name__}"
+        problems.append(
+            Problem("wrong value", _where(path[:4]) + "...", f"tables within tables, deeper than {DEEPEST}")
         )
+    elif isinstance(value, Mapping):
+        whole = {key: inner for key, inner in value.items() if isinstance(key, str) and _whole_text(key)}
+        problems += [
+            Problem("wrong value", _where((*path, ascii(key))), "expected a key of whole characters")
+            for key in value
+            if key not in whole
+        ]
+        return {key: _fit(inner, (*path, key), problems) for key, inner in whole.items()}
+    elif isinstance(value, list | tuple):
+        return [_fit(inner, (*path, place), problems) for place, inner in enumerate(value)]
+    elif isinstance(value, str) and not _whole_text(value):
+        found = f"expected whole characters, found {ascii(value)[:200]}"
+        problems.append(Problem("wrong value", _where(path), found))
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        problems.append(Problem("wrong value", _where(path), f"expected a number below 2^64, found {shown(value)}"))
+    elif isinstance(value, float) and not math.isfinite(value):
+        problems.append(Problem("wrong value", _where(path), f"expected a finite number, found {value}"))
+    elif value is None or isinstance(value, str | int | float):
+        return value
+    else:
+        found = f"expected text, a number, a list or a table, found {type(value).__name__}"
+        problems.append(Problem("wrong type", _where(path), found))
+    return None
 
 
 def _whole_text(text: str) -> bool:
@@ -401,13 +417,13 @@ def _group(tree: dict[str | int, Any]) -> "CoreSchema":
     }
     if all(isinstance(key, int) for key in parts) and parts:
         return core_schema.nullable_schema(core_schema.tuple_schema([parts[place][0] for place in sorted(parts)]))
-    return core_schema.typed_dict_schema(
-        {
-            str(key): core_schema.typed_dict_field(schema, required=required)
-            for key, (schema, required) in parts.items()
-        },
-        extra_behavior="forbid",
-    )
+    others = parts.pop("*", (None, False))[0]
+    keys = {
+        str(key): core_schema.typed_dict_field(schema, required=required) for key, (schema, required) in parts.items()
+    }
+    if others is None:
+        return core_schema.typed_dict_schema(keys, extra_behavior="forbid")
+    return core_schema.typed_dict_schema(keys, extra_behavior="allow", extras_schema=others["values_schema"])
 
 
 def _required(tree: dict[str | int, Any]) -> Iterator[bool]:
@@ -488,7 +504,11 @@ def _built(kind: type[Any], values: Mapping[str, Any], problems: list[Problem]) 
     for field in _in_file(kind):
         if field.spread:
             chosen[field.name] = _built(field.hint, values, problems)
-        elif (value := _taken(values, field.path)) is not MISSING:
+        elif (value := _taken(values, field.path)) is MISSING:
+            continue
+        elif field.path[-1] == "*":
+            chosen[field.name] = _named({key: value[key] for key in value if key not in _beside(kind, field)})
+        else:
             chosen[field.name] = _named(value)
     made = kind(**chosen)
     faults = getattr(made, "faults", None)
@@ -497,14 +517,24 @@ def _built(kind: type[Any], values: Mapping[str, Any], problems: list[Problem]) 
     return made
 
 
-def _taken(values: _Plain, path: Sequence[str | int]) -> object:
+def _beside(kind: type[Any], field: _Field) -> set[str | int]:
+    """The keys that a table has beside all others of it."""
+    depth = len(field.path)
+    keys = {other.path[depth - 1] for other in _in_file(kind) if other.path[: depth - 1] == field.path[:-1]}
+    of = file_of(kind)
+    return keys if depth > 1 else {*keys, *of.computed, *(of.version or ())[:1]}
+
+
+def _taken(values: _Plain, path: Sequence[str | int]) -> _Plain:
     for part in path:
+        if part == "*":
+            return values
         if values is None:
             return None
         if isinstance(part, str) and part not in values:
             return MISSING
         values = values[part]
-    return typing.cast(object, values)
+    return values
 
 
 def _named(value: object) -> object:
@@ -538,7 +568,10 @@ def _dump(value: object, *, every_key: bool) -> dict[str, object]:
             for step in field.path[:-1]:
                 inside = inside.setdefault(step, {})
             plain = _plain(inner, every_key=every_key)
-            inside[field.path[-1]] = plain if words is None else words.true if inner else words.false
+            if field.path[-1] == "*":
+                inside |= typing.cast(dict[str | int, Any], plain)
+            else:
+                inside[field.path[-1]] = plain if words is None else words.true if inner else words.false
 
     place(value)
     return {str(key): _listed(inner) for key, inner in table.items()}

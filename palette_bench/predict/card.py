@@ -6,18 +6,20 @@ torch, and without what a third party's model needs.
 
 import difflib
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from palette_bench.common import resources
+from annotated_types import Gt
+
+from palette_bench.common import resources, schema
 from palette_bench.common.canonical import file_digest, fingerprint
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError, VerificationError
 from palette_bench.common.home import weights_folder
-from palette_bench.common.tables import Table, is_digest
+from palette_bench.protocol.definition import TaskName
 from palette_bench.protocol.tasks import TASKS
 
 FORMAT = 1
@@ -47,10 +49,22 @@ class AdapterSpec:
     """``[adapter]``: the one field that its kind needs; ``timeout_seconds`` is a subprocess's, for each batch."""
 
     kind: AdapterKind
-    entry: str = ""
+    entry: Annotated[str, schema.Fits(lambda entry: bool(_ENTRY.fullmatch(entry)), "package.module:Class")] = ""
     command: tuple[str, ...] = ()
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    timeout_seconds: Annotated[float, Gt(0)] = DEFAULT_TIMEOUT_SECONDS
     folder: str = ""
+
+    def faults(self) -> Iterator[Problem]:
+        """What its kind needs and has not, or has and does not look at."""
+        needed = {AdapterKind.PYTHON: "entry", AdapterKind.SUBPROCESS: "command", AdapterKind.DIRECTORY: "folder"}
+        own = needed.get(self.kind)
+        if own is not None and not getattr(self, own):
+            yield Problem("missing", own, f"what kind {self.kind} runs")
+        for name in needed.values():
+            if name != own and getattr(self, name):
+                yield Problem("unknown key", name, f"kind {self.kind} has none")
+        if self.kind is not AdapterKind.SUBPROCESS and self.timeout_seconds != DEFAULT_TIMEOUT_SECONDS:
+            yield Problem("unknown key", "timeout_seconds", f"kind {self.kind} has none")
 
     def canonical(self) -> dict[str, object]:
         """What can move an output, as plain data."""
@@ -65,12 +79,17 @@ class AdapterSpec:
         return value
 
 
+def _plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and Path(name).name == name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """``[weights]``: a file, the sha256 of its bytes, and where a user gets it when it is not shipped."""
 
-    file: str
-    sha256: str
+    file: Annotated[str, schema.Fits(_plain_name, "the name of a file, without a folder")]
+    sha256: schema.Digest
+    url: str = ""
     source: str = ""
 
 
@@ -92,14 +111,16 @@ class Outside:
 class Card:
     """One model. ``sizes`` empty: images of any size; ``stochastic`` None: not declared; ``folder`` None: no file."""
 
-    name: str
-    title: str
-    tasks: tuple[str, ...]
+    FILE: ClassVar = schema.File("card", version=("format", FORMAT), next_step=NEXT, most_bytes=1 << 20)
+
+    name: schema.Text
+    title: schema.Text
+    tasks: tuple[TaskName, ...]
     adapter: AdapterSpec
     stochastic: bool | None = None
     description: str = ""
     sizes: tuple[int, ...] = ()
-    batch: int = DEFAULT_BATCH
+    batch: Annotated[int, Gt(0)] = DEFAULT_BATCH
     licence: str = ""
     citation: str = ""
     extra: str = ""
@@ -107,8 +128,15 @@ class Card:
     weights: Weights | None = None
     training: Mapping[str, object] = field(default_factory=dict)
     outside: Outside | None = None
-    folder: Path | None = None
-    shipped: bool = False
+    folder: Annotated[Path | None, schema.NOT_IN_FILE] = None
+    shipped: Annotated[bool, schema.NOT_IN_FILE] = False
+
+    def faults(self) -> Iterator[Problem]:
+        """What a card must say although a model without one need not."""
+        if self.stochastic is None:
+            yield Problem("missing", "stochastic", "whether two runs with other seeds differ")
+        if self.adapter.kind is AdapterKind.OUTSIDE and self.outside is None:
+            yield Problem("missing", "outside", "a model that runs elsewhere says how")
 
     def fingerprint(self) -> str:
         """sha256 of everything on the card that can move an output.
@@ -154,7 +182,8 @@ class Card:
         places = [folder / self.weights.file for folder in (self.folder, weights_folder()) if folder is not None]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            source = f"get it from {self.weights.source} and put it there" if self.weights.source else "put it there"
+            origin = " ".join(filter(None, (self.weights.url, self.weights.source)))
+            source = f"get it from {origin} and put it there" if origin else "put it there"
             raise InputError(
                 f"the weights of model {self.name} are not here",
                 where=places[-1],
@@ -175,128 +204,16 @@ class Card:
 
 def parse_card(text: str, *, where: Path, shipped: bool = False) -> Card:
     """The card in ``text`` (TOML) of the file ``where``. Raises InputError with everything that is wrong with it."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError("a card is not TOML", where=where, found=error, next_step=NEXT) from error
-    problems: list[Problem] = []
-    top = Table(values, "", problems)
-    if (found := top.take("format", int, 0, required=True)) not in (0, FORMAT):
-        raise InputError("a card of another format", where=where, expected=FORMAT, found=found, next_step=NEXT)
-    adapter = _adapter(top)
-    card = Card(
-        name=top.take("name", str, where.parent.name, required=True, fits=bool),
-        title=top.take("title", str, "", required=True, fits=bool),
-        description=top.take("description", str, ""),
-        tasks=_tasks(top),
-        sizes=top.items("sizes", int),
-        stochastic=top.take("stochastic", bool, False, required=True),
-        batch=top.take("batch", int, DEFAULT_BATCH, fits=lambda batch: batch > 0),
-        licence=top.take("licence", str, ""),
-        citation=top.take("citation", str, ""),
-        extra=top.take("extra", str, ""),
-        adapter=adapter,
-        config=_config(top),
-        weights=_weights(top),
-        training=_free(top, "training"),
-        outside=_outside(top, adapter.kind),
-        folder=where.parent.absolute(),
-        shipped=shipped,
-    )
-    top.finish()
-    if adapter.kind is AdapterKind.REFERENCE and not shipped:
-        top.wrong("wrong value", "adapter.kind", "'reference' is that of the shipped baseline: --model reference")
+    card = schema.parse(Card, text, where=where, toml=True)
+    problems = []
+    if card.adapter.kind is AdapterKind.REFERENCE and not shipped:
+        baseline = "'reference' is that of the shipped baseline: --model reference"
+        problems.append(Problem("wrong value", "adapter.kind", baseline))
     if shipped and card.name != where.parent.name:
-        top.wrong("wrong value", "name", f"{card.name!r} in the folder {where.parent.name}")
+        problems.append(Problem("wrong value", "name", f"{card.name!r} in the folder {where.parent.name}"))
     if problems:
         raise InputError(f"{len(problems)} faults in a card", where=where, problems=problems, next_step=NEXT)
-    return card
-
-
-def _tasks(top: Table) -> tuple[str, ...]:
-    names = top.items("tasks", str, required=True)
-    for name in names:
-        if name not in TASKS:
-            top.wrong("unknown task", "tasks", f"{name!r}: expected some of {', '.join(TASKS)}")
-    return names
-
-
-def _adapter(top: Table) -> AdapterSpec:
-    table = top.table("adapter")
-    if table is None:
-        top.wrong("missing", "adapter", "the table that says how the model is run")
-        return AdapterSpec(kind=AdapterKind.OUTSIDE)
-    word = table.take("kind", str, "", required=True)
-    if word not in set(AdapterKind):
-        if word:
-            table.wrong("wrong value", "kind", f"expected one of {', '.join(AdapterKind)}, found {word!r}")
-        return AdapterSpec(kind=AdapterKind.OUTSIDE)
-    kind = AdapterKind(word)
-    match kind:
-        case AdapterKind.PYTHON:
-            spec = AdapterSpec(
-                kind=kind, entry=table.take("entry", str, "", required=True, fits=lambda e: bool(_ENTRY.fullmatch(e)))
-            )
-        case AdapterKind.SUBPROCESS:
-            seconds = table.seconds("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)
-            command = table.items("command", str, required=True)
-            if not command:
-                table.wrong("wrong value", "command", "no program is named")
-            spec = AdapterSpec(kind=kind, command=command, timeout_seconds=seconds)
-        case AdapterKind.DIRECTORY:
-            spec = AdapterSpec(kind=kind, folder=table.take("folder", str, "", required=True, fits=bool))
-        case AdapterKind.OUTSIDE | AdapterKind.REFERENCE:
-            spec = AdapterSpec(kind=kind)
-    table.finish()
-    return spec
-
-
-def _config(top: Table) -> dict[str, object]:
-    config = _free(top, "config")
-    try:
-        fingerprint(config)
-    except (TypeError, ValueError):
-        top.wrong("wrong value", "config", "holds a date, a time, NaN or an infinity")
-        return {}
-    return config
-
-
-def _free(top: Table, key: str) -> dict[str, object]:
-    table = top.table(key)
-    return {} if table is None else table.rest()
-
-
-def _plain_name(name: str) -> bool:
-    return name not in ("", ".", "..") and Path(name).name == name
-
-
-def _weights(top: Table) -> Weights | None:
-    table = top.table("weights")
-    if table is None:
-        return None
-    weights = Weights(
-        file=table.take("file", str, "", required=True, fits=_plain_name),
-        sha256=table.take("sha256", str, "", required=True, fits=is_digest),
-        source=" ".join(filter(None, (table.take("url", str, ""), table.take("source", str, "")))),
-    )
-    table.finish()
-    return weights
-
-
-def _outside(top: Table, kind: AdapterKind) -> Outside | None:
-    table = top.table("outside")
-    if table is None:
-        if kind is AdapterKind.OUTSIDE:
-            top.wrong("missing", "outside", "a model that runs elsewhere says how")
-        return None
-    outside = Outside(
-        how=table.take("how", str, "", required=True),
-        import_from=table.take("import_from", str, ""),
-        export_layout=table.take("export_layout", str, ""),
-        published=table.items("published", str),
-    )
-    table.finish()
-    return outside
+    return replace(card, folder=where.parent.absolute(), shipped=shipped)
 
 
 def load_card(path: Path) -> Card:
@@ -306,8 +223,8 @@ def load_card(path: Path) -> Card:
 
 def _load(path: Path, *, shipped: bool) -> Card:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = schema.read_bytes(Card, path).decode()
+    except UnicodeDecodeError as error:
         raise InputError("a card cannot be read", where=path, found=error, next_step=NEXT) from error
     return parse_card(text, where=path, shipped=shipped)
 

@@ -1,20 +1,19 @@
 """Protocol definitions: frozen data read from TOML, checked field by field, with a fingerprint."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, ClassVar
 
-from palette_bench.common import resources
+from annotated_types import Ge
+
+from palette_bench.common import resources, schema
 from palette_bench.common.canonical import fingerprint
-from palette_bench.common.errors import InputError, UsageError
+from palette_bench.common.errors import UsageError
+from palette_bench.common.schema import Digest, Key
 from palette_bench.protocol.tasks import TASKS, Task, task
 
 FORMAT = 1
-
-_T = TypeVar("_T")
-_E = TypeVar("_E", bound=StrEnum)
 
 
 class Status(StrEnum):
@@ -88,15 +87,15 @@ class Selection:
     """
 
     rule: Rule
-    count: int | None = None
-    start: int = 0
+    count: Annotated[int | None, Ge(1)] = None
+    start: Annotated[int, Ge(0)] = 0
     split: str | None = None
-    per_category: int = 0
+    per_category: Annotated[int, Ge(0)] = 0
     excluded_numbers: tuple[int, ...] = ()
-    list_sha256: str | None = None
-    sorted_list_sha256: str | None = None
-    labels_sha256: str | None = None
-    item_labels_sha256: str | None = None
+    list_sha256: Digest | None = None
+    sorted_list_sha256: Digest | None = None
+    labels_sha256: Digest | None = None
+    item_labels_sha256: Digest | None = None
 
     def canonical(self) -> dict[str, object]:
         """What can move a number, as plain data. Digests of labels move CA and are included."""
@@ -122,27 +121,32 @@ class FieldSource:
     note: str
 
 
+TaskName = Annotated[str, schema.Fits(lambda name: name in TASKS, f"one of {', '.join(TASKS)}")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """One set's definition. ``title``, ``description`` and ``sources`` are prose and not part of the fingerprint."""
 
+    FILE: ClassVar = schema.File("protocol definition", version=("format", FORMAT), most_bytes=1 << 20)
+
     name: str
-    version: int
+    version: Annotated[int, Ge(1)]
     title: str
     description: str
     status: Status
     family: Family
     selection: Selection
-    size: int
-    geometry: GeometryName
-    exif: ExifPolicy
-    images: str
-    masks: MaskSource
-    task_names: tuple[str, ...]
-    references: Mapping[str, Selection] = field(default_factory=dict)
-    default_reference: str | None = None
-    default_geometry: GeometryName = GeometryName.SQUARE_AREA
-    default_images: str = ""
+    size: Annotated[int, Key("images.size"), Ge(1)]
+    geometry: Annotated[GeometryName, Key("images.geometry")]
+    exif: Annotated[ExifPolicy, Key("images.exif")]
+    images: Annotated[str, Key("images.kind")]
+    masks: Annotated[MaskSource, Key("tasks.masks")]
+    task_names: Annotated[tuple[TaskName, ...], Key("tasks.names")]
+    references: Annotated[Mapping[str, Selection], Key("fid_reference.*")] = field(default_factory=dict)
+    default_reference: Annotated[str | None, Key("fid_reference.default")] = None
+    default_geometry: Annotated[GeometryName, schema.NOT_IN_FILE] = GeometryName.SQUARE_AREA
+    default_images: Annotated[str, schema.NOT_IN_FILE] = ""
     sources: Mapping[str, FieldSource] = field(default_factory=dict)
 
     @property
@@ -231,125 +235,10 @@ class Protocol:
         )
 
 
-class _Table:
-    """A TOML table that is read field by field; what is left over, or missing, is an error that names it."""
-
-    def __init__(self, values: Mapping[str, object], where: str) -> None:
-        self._values = dict(values)
-        self.where = where
-
-    def take(self, name: str, kind: type[_T], default: _T | None = None) -> _T:
-        if name not in self._values:
-            if default is not None:
-                return default
-            raise InputError("a protocol definition lacks a field", where=self.where, expected=name)
-        value = self._values.pop(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InputError(
-                "a protocol definition has a field of the wrong type",
-                where=f"{self.where}: {name}",
-                expected=kind.__name__,
-                found=value,
-            )
-        return value
-
-    def optional(self, name: str, kind: type[_T]) -> _T | None:
-        return self.take(name, kind) if name in self._values else None
-
-    def choice(self, name: str, kind: type[_E], default: _E | None = None) -> _E:
-        text = self.take(name, str, default.value if default is not None else None)
-        try:
-            return kind(text)
-        except ValueError as error:
-            raise InputError(
-                "a protocol definition has an unknown value",
-                where=f"{self.where}: {name}",
-                expected=f"one of {', '.join(member.value for member in kind)}",
-                found=text,
-            ) from error
-
-    def table(self, name: str) -> "_Table":
-        return _Table(self.take(name, dict, {}), f"{self.where}: {name}")
-
-    def names(self) -> list[str]:
-        return list(self._values)
-
-    def finish(self) -> None:
-        if self._values:
-            raise InputError(
-                "a protocol definition has unknown fields", where=self.where, found=", ".join(sorted(self._values))
-            )
-
-
-def _selection(table: _Table) -> Selection:
-    numbers = table.take("excluded_numbers", list, [])
-    selection = Selection(
-        rule=table.choice("rule", Rule),
-        count=table.optional("count", int),
-        start=table.take("start", int, 0),
-        split=table.optional("split", str),
-        per_category=table.take("per_category", int, 0),
-        excluded_numbers=tuple(int(n) for n in numbers),
-        list_sha256=table.optional("list_sha256", str),
-        sorted_list_sha256=table.optional("sorted_list_sha256", str),
-        labels_sha256=table.optional("labels_sha256", str),
-        item_labels_sha256=table.optional("item_labels_sha256", str),
-    )
-    table.finish()
-    return selection
-
-
 def parse(text: str, *, where: str) -> Protocol:
-    """The definition in ``text`` (TOML). Raises InputError naming the field that is missing, unknown or wrong."""
-    try:
-        top = _Table(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError("a protocol definition is not TOML", where=where, found=error) from error
-    if (found := top.take("format", int)) != FORMAT:
-        raise InputError("a protocol definition of another format", where=where, expected=FORMAT, found=found)
-    name, version = top.take("name", str), top.take("version", int)
-    title, description = top.take("title", str), top.take("description", str)
-    status, family = top.choice("status", Status), top.choice("family", Family)
-    selection = _selection(top.table("selection"))
-    images = top.table("images")
-    size, geometry = images.take("size", int), images.choice("geometry", GeometryName)
-    exif, image_kind = images.choice("exif", ExifPolicy), images.take("kind", str)
-    images.finish()
-    tasks = top.table("tasks")
-    masks, task_names = tasks.choice("masks", MaskSource), tuple(str(n) for n in tasks.take("names", list))
-    tasks.finish()
-    for task_name in task_names:
-        task(task_name)
-    references_table = top.table("fid_reference")
-    default_reference = references_table.optional("default", str)
-    references = {n: _selection(references_table.table(n)) for n in references_table.names()}
-    prose = top.table("sources")
-    sources: dict[str, FieldSource] = {}
-    for path in prose.names():
-        entry = prose.table(path)
-        sources[path] = FieldSource(basis=entry.choice("basis", Basis), note=entry.take("note", str))
-        entry.finish()
-    top.finish()
-    return Protocol(
-        name=name,
-        version=version,
-        title=title,
-        description=description,
-        status=status,
-        family=family,
-        selection=selection,
-        size=size,
-        geometry=geometry,
-        exif=exif,
-        images=image_kind,
-        masks=masks,
-        task_names=task_names,
-        references=references,
-        default_reference=default_reference,
-        default_geometry=geometry,
-        default_images=image_kind,
-        sources=sources,
-    )
+    """The definition in ``text`` (TOML). Raises InputError with every field that is missing, unknown or wrong."""
+    made = schema.parse(Protocol, text, where=where, toml=True)
+    return replace(made, default_geometry=made.geometry, default_images=made.images)
 
 
 def protocol_names() -> list[str]:

@@ -94,14 +94,18 @@ def test_a_task_has_one_fingerprint_in_each_set() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version = 1", "", "lacks a field"),
+        ("version = 1", "", "missing: version"),
         ("version = 1", 'version = "1"', "wrong type"),
         ("version = 1", "version = true", "wrong type"),
-        ("version = 1", "version = 1\ncolour = 3", "unknown fields"),
-        ('geometry = "square-area"', 'geometry = "round"', "unknown value"),
+        ("version = 1", "version = 1\ncolour = 3", "unknown key: colour"),
+        (
+            'geometry = "square-area"',
+            'geometry = "round"',
+            "or 'adm', found 'round'",
+        ),
         ("format = 1", "format = 2", "another format"),
-        ("format = 1", "format = ", "not TOML"),
-        ('"colorize"', '"colourise"', "no such task"),
+        ("format = 1", "format = ", "TOML"),
+        ('"colorize"', '"colourise"', "tasks.names\\[0\\]: expected one of colorize"),
     ],
 )
 def test_a_bad_definition_names_the_field(old: str, new: str, message: str) -> None:
