@@ -11,18 +11,20 @@ Everything is strict, because somebody else wrote it; what holds between the fil
 import gzip
 import hashlib
 import io
-import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
+from annotated_types import Ge, MaxLen, MinLen
+
 from palette_bench.artifacts.record import ITEMS_FILE, RECORD_FILE
-from palette_bench.common.canonical import fingerprint
-from palette_bench.common.errors import Problem
-from palette_bench.common.tables import Table, is_digest
+from palette_bench.common import schema
+from palette_bench.common.errors import PaletteBenchError, Problem
+from palette_bench.common.schema import Digest, Key
 
 FORMAT = 1
 ENTRY_FILE = "entry.json"
@@ -37,6 +39,7 @@ MOST_IMAGE_BYTES = 1 << 22
 MOST_ITEMS_BYTES = 1 << 27
 """The largest size of unpacked items."""
 
+_Prose = Annotated[str, MaxLen(LONGEST_TEXT)]
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -65,59 +68,61 @@ class ModelFacts:
     ``card`` and ``card_sha256`` are name and fingerprint of the card that made the predictions.
     """
 
-    title: str
-    licence: str
-    citation: str
-    url: str
-    training_data: str
-    card: str = ""
-    card_sha256: str = ""
-
-    def as_json(self) -> dict[str, object]:
-        """Plain data for the entry file."""
-        return asdict(self)
+    title: _Prose
+    licence: _Prose
+    citation: _Prose
+    url: Annotated[str, schema.Fits(lambda url: not url or is_link(url), "a link, or nothing")]
+    training_data: Annotated[_Prose, MinLen(1)]
+    card: _Prose = ""
+    card_sha256: _Prose = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditImage:
     """One prediction that is part of the entry: its place in protocol order, its file, the digest of its pixels."""
 
-    item: int
+    item: Annotated[int, Ge(0)]
     file: str
-    pixels_sha256: str
+    pixels_sha256: Digest
 
-    def as_json(self) -> dict[str, object]:
-        """Plain data for the entry file."""
-        return asdict(self)
+    def faults(self) -> Iterator[Problem]:
+        """A file of another name than its place gives it."""
+        if self.file != audit_file(self.item):
+            yield Problem("wrong value", "file", f"expected {audit_file(self.item)}, found {self.file!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """What a maintainer found: their own record's id, and by recipe how far their numbers lie from the entry's."""
 
-    tier: Tier
-    result_id: str
+    tier: Annotated[Tier, schema.Fits(lambda tier: tier.rank >= Tier.RESCORED.rank, "rescored or rerun")]
+    result_id: Digest
     differences: Mapping[str, float]
-
-    def as_json(self) -> dict[str, object]:
-        """Plain data for the entry file."""
-        return {"tier": self.tier.value, "result_id": self.result_id, "differences": dict(self.differences)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What ``entry.json`` says. ``files`` are the sha256 of all other files by their path in the folder."""
 
+    FILE: ClassVar = schema.File(
+        "entry", version=("format", FORMAT), computed=("tier",), every_key=True, most_bytes=MOST_BYTES[ENTRY_FILE]
+    )
+
     name: str
-    description: str
-    set_id: str
+    description: _Prose
+    set_id: Annotated[str, Key("set")]
     task: str
-    result_id: str
-    tree_sha256: str
+    result_id: Digest
+    tree_sha256: Digest
     model: ModelFacts
     audit: tuple[AuditImage, ...]
-    files: Mapping[str, str]
+    files: Mapping[str, Digest]
     verification: Verification | None = None
+
+    def faults(self) -> Iterator[Problem]:
+        """What is wrong with its name."""
+        for fault in name_faults(self.name):
+            yield Problem("wrong value", "name", f"{self.name!r}: {fault}")
 
     @property
     def tier(self) -> Tier:
@@ -126,21 +131,7 @@ class Entry:
 
     def sealed(self) -> dict[str, object]:
         """The content of ``entry.json``; last the seal, the digest of all the rest. It proves nothing about who."""
-        body: dict[str, object] = {
-            "format": FORMAT,
-            "name": self.name,
-            "description": self.description,
-            "set": self.set_id,
-            "task": self.task,
-            "tier": self.tier.value,
-            "result_id": self.result_id,
-            "tree_sha256": self.tree_sha256,
-            "model": self.model.as_json(),
-            "audit": [image.as_json() for image in self.audit],
-            "files": dict(self.files),
-            "verification": None if self.verification is None else self.verification.as_json(),
-        }
-        return {**body, "seal": fingerprint(body)}
+        return schema.sealed(schema.dump(self))
 
 
 def slug_of(name: str) -> str:
@@ -229,107 +220,16 @@ class Fault:
 
 def parse_entry(data: bytes) -> tuple[Entry | None, list[Fault]]:
     """The entry in the bytes of ``entry.json``, and all that is wrong with it; None where it cannot be used."""
-
-    def refuse(word: str) -> float:
-        raise ValueError(f"{word} is no number that an entry can hold")
-
-    def bad(kind: str, detail: str) -> tuple[None, list[Fault]]:
-        return None, [Fault(Problem(kind, ENTRY_FILE, detail), altered=False)]
-
+    faults: list[Fault] = []
     try:
-        content = json.loads(data, parse_constant=refuse)
-        if not isinstance(content, dict):
-            return bad("unreadable", f"expected a JSON object, found {type(content).__name__}")
-        if (found := content.get("format")) != FORMAT:
-            return bad("other-format", f"expected {FORMAT}, found {found!r}")
-        body = {name: value for name, value in content.items() if name != "seal"}
-        intact = content.get("seal") == fingerprint(body)
-    except (ValueError, RecursionError) as error:
-        return bad("unreadable", str(error))
-    faults = []
-    if not intact:
-        faults.append(Fault(Problem("changed", ENTRY_FILE, "its seal is not that of its content"), altered=True))
-    problems: list[Problem] = []
-    entry = _entry(Table(body, "", problems))
-    faults += [Fault(Problem(p.kind, f"{ENTRY_FILE}: {p.where}", p.detail), altered=False) for p in problems]
-    return (None if problems else entry), faults
-
-
-def _entry(top: Table) -> Entry:
-    top.take("format", int, 0)
-    name = top.text("name")
-    for fault in name_faults(name):
-        top.wrong("wrong value", "name", f"{name!r}: {fault}")
-    verification = None if top.none("verification") else _verification(top.table("verification", required=True))
-    entry = Entry(
-        name=name,
-        description=_prose(top, "description"),
-        set_id=top.text("set"),
-        task=top.text("task"),
-        result_id=top.digest("result_id"),
-        tree_sha256=top.digest("tree_sha256"),
-        model=_model(top.table("model", required=True)),
-        audit=tuple(_audit(table) for table in top.tables("audit", required=True)),
-        files=_digests(top, "files"),
-        verification=verification,
-    )
-    if (tier := top.text("tier")) and tier != entry.tier:
-        top.wrong("wrong value", "tier", f"{tier!r}, and what was verified makes it {entry.tier.value!r}")
-    top.finish()
-    return entry
-
-
-def _prose(table: Table, key: str, *, empty: bool = True) -> str:
-    return table.take(
-        key, str, "", required=True, fits=lambda text: len(text) <= LONGEST_TEXT and (empty or bool(text))
-    )
-
-
-def _model(table: Table | None) -> ModelFacts:
-    if table is None:
-        return ModelFacts(title="", licence="", citation="", url="", training_data="")
-    facts = ModelFacts(
-        title=_prose(table, "title"),
-        licence=_prose(table, "licence"),
-        citation=_prose(table, "citation"),
-        url=table.take("url", str, "", required=True, fits=lambda url: not url or is_link(url)),
-        training_data=_prose(table, "training_data", empty=False),
-        card=_prose(table, "card"),
-        card_sha256=_prose(table, "card_sha256"),
-    )
-    table.finish()
-    return facts
-
-
-def _audit(table: Table) -> AuditImage:
-    item = table.whole("item")
-    image = AuditImage(
-        item=item,
-        file=table.take("file", str, "", required=True, fits=lambda file: file == audit_file(item)),
-        pixels_sha256=table.digest("pixels_sha256"),
-    )
-    table.finish()
-    return image
-
-
-def _verification(table: Table | None) -> Verification | None:
-    if table is None:
-        return None
-    word = table.take("tier", str, "", required=True, fits=lambda word: word in (Tier.RESCORED, Tier.RERUN))
-    differences = table.table("differences", required=True)
-    found = Verification(
-        tier=Tier(word) if word else Tier.SCORED,
-        result_id=table.digest("result_id"),
-        differences={} if differences is None else differences.numbers(),
-    )
-    table.finish()
-    return found
-
-
-def _digests(top: Table, key: str) -> dict[str, str]:
-    table = top.table(key, required=True)
-    digests = {} if table is None else table.texts()
-    for name, digest in digests.items():
-        if not is_digest(digest):
-            top.wrong("wrong value", f"{key}.{name}", f"{digest!r} is no sha256")
-    return digests
+        content = schema.parsed(Entry, data, where=ENTRY_FILE)
+        body, intact = schema.unsealed(content) if isinstance(content, dict) else (content, True)
+        if isinstance(content, dict) and not intact and content.get("format") == FORMAT:
+            faults.append(Fault(Problem("changed", ENTRY_FILE, "its seal is not that of its content"), altered=True))
+        return schema.load(Entry, body), faults
+    except PaletteBenchError as error:
+        problems = [Problem(p.kind, f"{ENTRY_FILE}: {p.where}", p.detail) for p in error.problems]
+        if not problems:
+            said = f"{error.what}: expected {error.expected}, found {error.found}"
+            problems = [Problem("unreadable", ENTRY_FILE, said)]
+        return None, [*faults, *(Fault(problem, altered=False) for problem in problems)]
