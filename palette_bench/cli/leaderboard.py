@@ -76,13 +76,14 @@ def check(
             "one entry is verified at a time, in one way",
             expected="PATH --rescore PREDS, or PATH --rerun CARD",
         )
+    from palette_bench.common import schema
     from palette_bench.common.workers import default_jobs
     from palette_bench.publish.leaderboard.verify import Source, verify
 
     source = Source(preds=rescore, model=rerun, jobs=jobs or default_jobs(), device=device)
     found = verify(paths[0], source, grant=grant, progress=console.progress())
     if as_json:
-        console.print_json({"verification": found.verification.as_json(), "tier": found.tier.value})
+        console.print_json({"verification": schema.dump(found.verification), "tier": found.tier.value})
     else:
         _print_verified(found)
 
