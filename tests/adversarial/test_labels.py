@@ -42,7 +42,7 @@ LABELS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "binary": (bytes(range(256)), ("a label file is not text", "UTF-8 text")),
     "UTF-16": (f"{ONE} 1\n".encode("utf-16"), ("a label file is not text",)),
     "zeros": (b"\0" * 64, ("a label file",)),
-    "three columns": (f"{ONE} 1 n01440764\n".encode(), ("not 'name label'", "line 1", f"{ONE} 1 n01440764")),
+    "no label": (f"{ONE}\n".encode(), ("not 'name label'", "line 1", ONE)),
     "escape sequence": (b"a \x1b[31m b\n", ("not 'name label'", "\\x1b[31m")),
     "a name twice": (f"{ONE} 1\n{ONE} 2\n".encode(), ("names an image twice", "line 2", ONE)),
     "a name in two extensions": (

@@ -13,6 +13,8 @@ from palette_bench.prepare.selection.tfds_order import tfds_order
 from palette_bench.prepare.sources.datasets import PLACES_CATEGORIES, LabelledSource
 from palette_bench.prepare.sources.labels import (
     IMAGENET_VAL_IMAGES,
+    LISTED_IMAGENET,
+    base_name,
     imagenet_name,
     labels_digest,
     read_lines,
@@ -41,7 +43,7 @@ def item_id(name: str) -> str:
 
 def with_list(protocol: Protocol, list_file: Path) -> tuple[Protocol, list[str]]:
     """The protocol with the list of a file in place of its own rule, and the names in the file's order."""
-    names = [PurePosixPath(line).name if protocol.family is not Family.FOLDER else line for line in _lines(list_file)]
+    names = [_listed_name(protocol.family, line) for line in _lines(list_file)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
@@ -53,6 +55,15 @@ def with_list(protocol: Protocol, list_file: Path) -> tuple[Protocol, list[str]]
         )
     selection = Selection(rule=Rule.LIST, count=len(names), list_sha256=lines_digest(names))
     return protocol.with_variant(selection=selection), names
+
+
+def _listed_name(family: Family, line: str) -> str:
+    """The name of an image as its source has it; a list may have paths of any system, and of ImageNet labels too."""
+    if family is Family.FOLDER:
+        return line.replace("\\", "/").removeprefix("./")
+    if family is Family.IMAGENET and (match := LISTED_IMAGENET.search(line)):
+        return imagenet_name(int(match[1]))
+    return base_name(line)
 
 
 def _lines(list_file: Path) -> list[str]:

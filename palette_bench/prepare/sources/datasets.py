@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from palette_bench.common.errors import InputError, Problem
@@ -12,18 +12,20 @@ from palette_bench.prepare.sources.labels import (
     IMAGENET_CLASSES,
     IMAGENET_NAME,
     WNID,
+    find_label_file,
     imagenet_name,
-    index_below,
     read_imagenet_labels,
-    read_name_label_lines,
+    read_places_labels,
     wnids_to_indices,
 )
+from palette_bench.prepare.sources.parquet import parquet_files, read_parquet
 from palette_bench.protocol.definition import Family
 
 PLACES_NAME = re.compile(r"Places365_val_(\d{8})\.jpe?g", re.IGNORECASE)
 PLACES_CATEGORIES = 365
 PLACES_LABEL_FILE = "places365_val.txt"
-IMAGENET_LABEL_FILE = "val_labels.txt"
+PARENTS_WITH_LABELS = 4
+"""How far above the images a label file of a usual name is looked for: Kaggle's lies four folders up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class LabelledSource:
 
 def open_source(family: Family, where: Path, labels: Path | None) -> LabelledSource:
     """The source at ``where`` for a set of ``family``. Raises InputError."""
+    if family is Family.IMAGENET and (files := parquet_files(where)):
+        source, paths, inside = read_parquet(where, files)
+        labelled = label_imagenet(source, paths, labels)
+        return labelled if labelled.labels else replace(labelled, labels=inside, labels_from=where)
     listing = list_files(where)
     match family:
         case Family.IMAGENET:
@@ -98,18 +104,24 @@ def _imagenet(listing: Listing, label_file: Path | None) -> LabelledSource:
     paths = _by_name(listing, IMAGENET_NAME, rename)
     if not paths:
         raise _nothing_found(listing, imagenet_name(1))
-    source = listing.source(paths)
-    wnids = {name: parent for name, path in paths.items() if WNID.fullmatch(parent := PurePosixPath(path).parent.name)}
+    return label_imagenet(listing.source(paths), paths, label_file)
+
+
+def label_imagenet(source: Source, paths: Mapping[str, str], label_file: Path | None) -> LabelledSource:
+    """ImageNet val images, canonical name -> path, with the labels of a file, their folders or their names."""
+    where = source.where
+    wnids = {name: wnid for name, path in paths.items() if (wnid := _wnid_of(path)) is not None}
     if label_file is None:
-        beside = (listing.where.parent if listing.is_tar else listing.where) / IMAGENET_LABEL_FILE
-        label_file = beside if beside.is_file() else None
+        folder = where.absolute() if where.is_dir() else where.absolute().parent
+        near = (folder, *list(folder.parents)[:PARENTS_WITH_LABELS])
+        label_file = next((file for place in near if (file := find_label_file(place)) is not None), None)
     if label_file is None:
         if len(set(wnids.values())) == IMAGENET_CLASSES and len(wnids) == len(paths):
-            return LabelledSource(source, wnids_to_indices(wnids, where=listing.where), listing.where)
+            return LabelledSource(source, wnids_to_indices(wnids, where=where), where)
         return LabelledSource(source)
     labels = read_imagenet_labels(label_file)
     if len(set(wnids.values())) == IMAGENET_CLASSES:
-        folders = wnids_to_indices(wnids, where=listing.where)
+        folders = wnids_to_indices(wnids, where=where)
         contradictions = [
             Problem("contradiction", name, f"class folder says {folders[name]}, the label file {labels[name]}")
             for name in sorted(folders)
@@ -119,11 +131,19 @@ def _imagenet(listing: Listing, label_file: Path | None) -> LabelledSource:
             raise InputError(
                 "the label file contradicts the class folders",
                 where=label_file,
-                expected=f"the classes of the folders of {listing.where}",
+                expected=f"the classes of the folders of {where}",
                 problems=contradictions,
                 next_step="give the right label file, or none: the class folders say it all",
             )
     return LabelledSource(source, labels, label_file)
+
+
+def _wnid_of(path: str) -> str | None:
+    """The wnid in an image's name, or else that of its folder."""
+    parts = PurePosixPath(path)
+    if (match := IMAGENET_NAME.fullmatch(parts.name)) and match[2]:
+        return match[2]
+    return parts.parent.name if WNID.fullmatch(parts.parent.name) else None
 
 
 def _places(listing: Listing, label_file: Path | None) -> LabelledSource:
@@ -135,27 +155,35 @@ def _places(listing: Listing, label_file: Path | None) -> LabelledSource:
         folder = listing.where.parent if listing.is_tar else listing.where
         near = (folder / PLACES_LABEL_FILE, folder.parent / PLACES_LABEL_FILE)
         label_file = next((p for p in near if p.is_file()), None)
+    if label_file is None and (labelled := _by_category(listing, source, paths)) is not None:
+        return labelled
     if label_file is None:
         raise InputError(
             "the categories of the Places365 images are not known",
             where=listing.where,
-            expected=f"{PLACES_LABEL_FILE} in the folder or beside it",
-            next_step="give the file with --labels",
+            expected=f"{PLACES_LABEL_FILE} in the folder or beside it, or a folder for each of the 365 categories",
+            next_step="give the file with --labels: it is in filelist_places365-standard.tar of the dataset's page",
         )
-    labels: dict[str, int] = {}
-    for name, label in read_name_label_lines(label_file).items():
-        category = index_below(label, PLACES_CATEGORIES)
-        if category is None:
-            raise InputError(
-                "a label file has a label that is no category",
-                where=f"{label_file}: {name}",
-                expected=f"a category index 0..{PLACES_CATEGORIES - 1}",
-                found=label[:80],
-                next_step=f"give the {PLACES_LABEL_FILE} of the dataset with --labels",
-            )
-        labels[name] = category
-    kind = "val_large" if any("val_large" in part for part in (listing.where.name, *paths.values())) else "val_256"
-    return LabelledSource(source, labels, label_file, images=kind)
+    labels = read_places_labels(label_file, PLACES_CATEGORIES)
+    return LabelledSource(source, labels, label_file, images=_kind_of(listing, paths))
+
+
+def _kind_of(listing: Listing, paths: Mapping[str, str]) -> str:
+    return "val_large" if any("val_large" in part for part in (listing.where.name, *paths.values())) else "val_256"
+
+
+def _by_category(listing: Listing, source: Source, paths: Mapping[str, str]) -> LabelledSource | None:
+    """Labels of images in a folder for each category: ``apartment_building-outdoor``, or nested ``a/...``; else None.
+
+    The dataset numbers its categories by name.
+    """
+    folders = {name: str(PurePosixPath(path).parent) for name, path in paths.items()}
+    classes = sorted(set(folders.values()))
+    if len(classes) != PLACES_CATEGORIES:
+        return None
+    index = {folder: number for number, folder in enumerate(classes)}
+    labels = {name: index[folder] for name, folder in folders.items()}
+    return LabelledSource(source, labels, listing.where, images=_kind_of(listing, paths))
 
 
 def open_folder(listing: Listing) -> LabelledSource:

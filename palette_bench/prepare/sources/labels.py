@@ -1,8 +1,10 @@
 """Label files: which image shows what, from every form in which people keep them."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
 
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError
@@ -10,9 +12,19 @@ from palette_bench.common.errors import InputError
 WNID = re.compile(r"n\d{8}")
 IMAGENET_CLASSES = 1000
 IMAGENET_VAL_IMAGES = 50_000
-IMAGENET_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
+IMAGENET_NAME = re.compile(r"ILSVRC2012_val_(\d{8})(?:_(n\d{8}))?\.jpe?g", re.IGNORECASE)
+"""As distributed, or as Hugging Face has them, with the wnid in the name."""
+IMAGENET_LABELS_SHA256 = "4138c0cd92d2dffea9353a9339c9f352361b7c6c267d2ff989b366f154188257"
+"""`labels_digest` of the labels of all 50,000 images, classes sorted by wnid."""
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-FORMS = "give lines 'name label', or the devkit's ground-truth file or folder"
+LABEL_FILES = (DEVKIT_TRUTH, f"data/{DEVKIT_TRUTH}", "LOC_val_solution.csv", "val_labels.txt", "val.lst", "val.txt")
+"""What label files are called in folders of ImageNet as it circulates."""
+FORMS = "give lines with image and label, one label a line, or the devkit's ground-truth file or folder"
+
+LISTED_IMAGENET = re.compile(r"ILSVRC2012_val_(\d{8})(?:_(n\d{8}))?(?:\.[a-z]{3,4})?", re.IGNORECASE)
+_LISTED_PLACES = re.compile(r"Places365_val_(\d{8})(?:\.[a-z]{3,4})?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
+_BETWEEN_FIELDS = re.compile(r"[,;\s]+")
 
 
 def imagenet_name(number: int) -> str:
@@ -20,9 +32,19 @@ def imagenet_name(number: int) -> str:
     return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
+def places_name(number: int) -> str:
+    """The file name of Places365 validation image ``number``."""
+    return f"Places365_val_{number:08d}.jpg"
+
+
 def labels_digest(labels: Mapping[str, int], names: Sequence[str]) -> str:
     """sha256 of ``name label`` lines, by name."""
     return lines_digest([f"{name} {labels[name]}" for name in sorted(names)])
+
+
+def base_name(text: str) -> str:
+    """The last part of a path of any system: both slashes separate."""
+    return PureWindowsPath(text).name
 
 
 def read_lines(path: Path, *, kind: str) -> list[str]:
@@ -49,80 +71,166 @@ def read_lines(path: Path, *, kind: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def read_name_label_lines(path: Path) -> dict[str, str]:
-    """``name label`` lines.
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a label file as words: where it stands, what it says, and the number of the image it names."""
 
-    Base name of the image -> label as text. Raises InputError for a bad line or a name twice.
+    number: int
+    text: str
+    words: tuple[str, ...]
+    image: int | None = None
+    label: str | None = None
+
+
+def _named(number: int, text: str, pattern: re.Pattern[str]) -> _Line:
+    """A line, with the image that it names and its label: a wnid, or else a number, or else the next word.
+
+    Labels follow the name (``name label``, CSV with or without a column of numbers before, Kaggle's boxes after), or
+    stand before it at the end of the line (``val.lst``), or are in the name or its folder.
     """
-    labels: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path, kind="label"), 1):
-        parts = line.replace(",", " ").split()
-        if len(parts) != 2:
+    words = tuple(word for word in _BETWEEN_FIELDS.split(text.replace('"', " ").replace("'", " ")) if word)
+    for place, word in enumerate(words):
+        match = pattern.fullmatch(base_name(word))
+        if match is None:
+            continue
+        after, before = words[place + 1 :], words[:place]
+        folders = PureWindowsPath(word).parts[:-1]
+        inside = [match[2]] if match.re.groups > 1 and match[2] else []
+        choices = (
+            [w for w in after if WNID.fullmatch(w)]
+            or [w for w in after if _NUMBER.fullmatch(w)]
+            or list(after[:1])
+            or [w for w in before if WNID.fullmatch(w)]
+            or [w for w in before[-1:] if _NUMBER.fullmatch(w)]
+            or inside
+            or [w for w in folders[-1:] if WNID.fullmatch(w)]
+        )
+        label = choices[0] if choices else None
+        if label is not None and _NUMBER.fullmatch(label) and "." in label:
+            label = label.partition(".")[0]
+        return _Line(number, text, words, int(match[1]), label)
+    return _Line(number, text, words)
+
+
+def _lines_of(path: Path) -> list[str]:
+    """The lines of a label file; of JSON, an object's pairs or a list's values."""
+    lines = read_lines(path, kind="label")
+    if not lines or lines[0][:1] not in "{[":
+        return lines
+    try:
+        content = json.loads("\n".join(lines))
+    except (ValueError, RecursionError) as error:
+        raise InputError("a label file is not whole JSON", where=path, found=error, next_step=FORMS) from error
+    if isinstance(content, dict):
+        return [f"{name} {value[0] if isinstance(value, list) and value else value}" for name, value in content.items()]
+    return [str(value) for value in content]
+
+
+def _read_named(path: Path, lines: Sequence[str], pattern: re.Pattern[str], example: str, kind: str) -> dict[int, str]:
+    """Label as text by number of the image. One line before the first that names an image may be a heading."""
+    rows = [_named(number, text, pattern) for number, text in enumerate(lines, 1)]
+    if len(rows) > 1 and rows[0].image is None and rows[1].image is not None:
+        rows = rows[1:]
+    labels: dict[int, str] = {}
+    for row in rows:
+        where = f"{path}, line {row.number}"
+        if row.image is None and len(row.words) == 2 and "." in row.words[0]:
+            raise InputError(
+                f"a label file names something that is not {kind}",
+                where=where,
+                expected=example,
+                found=row.words[0][:80],
+                next_step=FORMS,
+            )
+        if row.image is None or row.label is None:
             raise InputError(
                 "a label file has a line that is not 'name label'",
-                where=f"{path}, line {number}",
-                expected="two words",
-                found=line[:80],
+                where=where,
+                expected="a name and a label",
+                found=row.text[:80],
                 next_step="correct the line, or give another file",
             )
-        name = PurePosixPath(parts[0]).name
-        if name in labels:
-            raise _twice(f"{path}, line {number}", name)
-        labels[name] = parts[1]
+        if row.image in labels:
+            raise InputError(
+                "a label file names an image twice",
+                where=where,
+                expected="every image once",
+                found=row.text[:80],
+                next_step="remove one of the lines",
+            )
+        labels[row.image] = row.label
     return labels
 
 
-def _twice(where: object, name: str) -> InputError:
-    return InputError(
-        "a label file names an image twice",
-        where=where,
-        expected="every image once",
-        found=name,
-        next_step="remove one of the lines",
-    )
+def read_places_labels(path: Path, categories: int) -> dict[str, int]:
+    """Category indices of Places365 val images by name, from lines with name and number. Raises InputError."""
+    labels: dict[str, int] = {}
+    for number, text in _read_named(
+        path, _lines_of(path), _LISTED_PLACES, places_name(1), "a Places365 val image"
+    ).items():
+        category = index_below(text, categories)
+        if category is None:
+            raise InputError(
+                "a label file has a label that is no category",
+                where=f"{path}: {places_name(number)}",
+                expected=f"a category index 0..{categories - 1}",
+                found=text[:80],
+                next_step="give the places365_val.txt of the dataset with --labels",
+            )
+        labels[places_name(number)] = category
+    return labels
+
+
+def find_label_file(folder: Path) -> Path | None:
+    """The label file of a folder of ImageNet, None where there is none of the usual names."""
+    return next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
 
 
 def read_imagenet_labels(path: Path) -> dict[str, int]:
     """Labels of ImageNet val images by canonical name, classes numbered 0..999 by sorted wnid.
 
-    ``path`` holds ``name label`` lines (label a class index or a wnid), or one number a line for images
-    1..50000 (class indices 0..999, or the devkit's ILSVRC2012_IDs 1..1000 with its ``meta.mat`` beside it or in
-    ``data``); or it is the devkit's folder. Raises InputError.
+    ``path`` is a file with an image and its label in a line (text, CSV, ``.lst``, JSON; label a class index or a
+    wnid), or with a label a line for images 1..50000 (wnids, class indices, or the devkit's ILSVRC2012_IDs 1..1000
+    with its ``meta.mat`` beside it or in ``data``); or a folder that has one. Class indices that count from 1 are
+    told from the devkit's by the digest of all labels. Raises InputError.
     """
     if path.is_dir():
-        found = [p for p in (path / DEVKIT_TRUTH, path / "data" / DEVKIT_TRUTH) if p.is_file()]
-        if not found:
+        file = find_label_file(path)
+        if file is None:
             raise InputError(
-                "a folder of labels is not the devkit's",
+                "a folder of labels is not the devkit's, and has no other label file",
                 where=path,
-                expected=f"{DEVKIT_TRUTH} in it",
+                expected=f"{', '.join(LABEL_FILES)} in it",
                 found="no such file",
                 next_step=FORMS,
             )
-        path = found[0]
-    lines = read_lines(path, kind="label")
-    if lines and all(len(line.replace(",", " ").split()) == 1 for line in lines):
+        path = file
+    lines = _lines_of(path)
+    first = [_named(0, line, LISTED_IMAGENET) for line in lines[:2]]
+    if lines and all(row.image is None for row in first) and all(_is_label(row.words) for row in first[-1:]):
         return _numbered(path, lines)
-    raw = read_name_label_lines(path)
-    by_name: dict[str, str] = {}
-    for name, label in raw.items():
-        match = IMAGENET_NAME.fullmatch(name)
-        if match is None:
-            raise InputError(
-                "a label file names something that is not an ImageNet val image",
-                where=path,
-                expected=imagenet_name(1),
-                found=name,
-                next_step=FORMS,
-            )
-        canonical = imagenet_name(int(match[1]))
-        if canonical in by_name:
-            raise _twice(path, name)
-        by_name[canonical] = label
+    by_number = _read_named(path, lines, LISTED_IMAGENET, imagenet_name(1), "an ImageNet val image")
+    by_name = {imagenet_name(number): label for number, label in by_number.items()}
     values = set(by_name.values())
     if values and all(WNID.fullmatch(v) for v in values):
         return wnids_to_indices(by_name, where=path)
-    return {name: _class_index(label, path, name) for name, label in by_name.items()}
+    from_one = _counted_from_one(by_name)
+    return from_one or {name: _class_index(label, path, name) for name, label in by_name.items()}
+
+
+def _is_label(words: Sequence[str]) -> bool:
+    return bool(words) and (WNID.fullmatch(words[0]) is not None or all(_NUMBER.fullmatch(word) for word in words))
+
+
+def _counted_from_one(by_name: Mapping[str, str]) -> dict[str, int] | None:
+    """Indices of labels 1..1000 that are those of ILSVRC 2012 when one is taken off, else None."""
+    if len(by_name) != IMAGENET_VAL_IMAGES:
+        return None
+    numbers = {name: index_below(text, IMAGENET_CLASSES + 1) for name, text in by_name.items()}
+    indices = {name: number - 1 for name, number in numbers.items() if number}
+    if len(indices) != len(by_name) or labels_digest(indices, list(indices)) != IMAGENET_LABELS_SHA256:
+        return None
+    return indices
 
 
 def wnids_to_indices(by_name: Mapping[str, str], *, where: Path) -> dict[str, int]:
@@ -162,33 +270,41 @@ def index_below(text: str, end: int) -> int | None:
 
 
 def _numbered(path: Path, lines: Sequence[str]) -> dict[str, int]:
-    if len(lines) != IMAGENET_VAL_IMAGES:
+    """Labels by the number of the line; a heading may come first, a column that counts the lines too."""
+    rows = [_BETWEEN_FIELDS.split(line.replace('"', " ").strip()) for line in lines]
+    if len(rows) == IMAGENET_VAL_IMAGES + 1 and not _is_label(rows[0]):
+        rows = rows[1:]
+    if len(rows) != IMAGENET_VAL_IMAGES:
         raise InputError(
             "a label file without names has the wrong number of lines",
             where=path,
             expected=f"{IMAGENET_VAL_IMAGES} lines, line k for image k",
-            found=len(lines),
+            found=len(rows),
             next_step=FORMS,
         )
-    values = []
-    for number, line in enumerate(lines, 1):
-        value = index_below(line, IMAGENET_VAL_IMAGES)
+    counted = all(len(row) == 2 and row[0] in (str(k), str(k + 1)) for k, row in enumerate(rows))
+    texts = [row[1] if counted else row[0] for row in rows]
+    by_name = {imagenet_name(number): text for number, text in enumerate(texts, 1)}
+    if all(WNID.fullmatch(text) for text in texts):
+        return wnids_to_indices(by_name, where=path)
+    values: list[int] = []
+    for number, text in enumerate(texts, 1):
+        value = index_below(text, IMAGENET_VAL_IMAGES)
         if value is None:
             raise InputError(
                 "a label file has a line that is no number",
                 where=f"{path}, line {number}",
                 expected="a class index, or an ILSVRC2012_ID of the devkit",
-                found=line[:80],
+                found=text[:80],
                 next_step=FORMS,
             )
         values.append(value)
     if min(values) >= 1 and max(values) == IMAGENET_CLASSES:
+        if (from_one := _counted_from_one(by_name)) is not None:
+            return from_one
         devkit = _devkit_classes(path)
         values = [devkit[v] for v in values]
-    return {
-        imagenet_name(number): _class_index(str(value), path, imagenet_name(number))
-        for number, value in enumerate(values, 1)
-    }
+    return {name: _class_index(str(value), path, name) for name, value in zip(by_name, values, strict=True)}
 
 
 def _devkit_classes(truth: Path) -> dict[int, int]:
