@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.common.canonical import bytes_digest, file_digest, fingerprint, pixel_digest
-from palette_bench.common.errors import InputError, UsageError, VerificationError, did_you_mean
-from palette_bench.common.files import read_json, read_jsonl
+from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError, did_you_mean
+from palette_bench.common.files import below, name_fault, read_json, read_jsonl
 from palette_bench.common.home import sets_folder
 from palette_bench.images.condition import Condition, hole_of, make_condition
 from palette_bench.images.decode import BadImageError, decode
@@ -45,7 +45,11 @@ EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 def reference_path(folder: Path, item_id: str) -> Path:
     """Where the reference of an item lies in a set's folder."""
-    return folder / "references" / f"{item_id}.png"
+    return below(folder, f"references/{item_id}.png")
+
+
+def _id_fault(item_id: object) -> str | None:
+    return name_fault(item_id) if isinstance(item_id, str) else "is not text"
 
 
 def task_folder(folder: Path, task: Task) -> Path:
@@ -246,6 +250,15 @@ class EvalSet:
                 expected=f"{self.data_digest}, {self.count} items",
                 found=f"{found}, {len(rows)} items",
                 next_step="prepare the set again with --replace",
+            )
+        faults = [Problem("unsafe-id", repr(row["id"]), fault) for row in rows if (fault := _id_fault(row["id"]))]
+        if faults:
+            raise VerificationError(
+                "a set has ids that cannot be names of files",
+                where=path,
+                expected="ids that stay inside their folder",
+                problems=faults,
+                next_step="do not use this set: prepare it again from a source that you trust",
             )
         items = []
         for index, row in enumerate(rows):

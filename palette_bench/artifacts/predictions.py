@@ -4,9 +4,7 @@ import contextlib
 import json
 import platform
 import sys
-import unicodedata
 import zipfile
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -16,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.naming import match, ready_command, refuse_pointers
 from palette_bench.artifacts.record import Origin
 from palette_bench.artifacts.seeds import RULE
 from palette_bench.common import schema
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
-from palette_bench.common.files import atomic_writer, json_bytes, read_json
+from palette_bench.common.files import atomic_writer, below, json_bytes, read_json
 from palette_bench.common.listing import list_files
 from palette_bench.common.schema import Digest
 from palette_bench.images import canary
@@ -115,7 +114,7 @@ def _write(folder: Path, value: Mapping[str, object]) -> None:
 
 def place(folder: Path, name: str, data: bytes) -> None:
     """Put a whole file into a folder of predictions: half of one is only ever seen in ``WORK_FOLDER``."""
-    with atomic_writer(folder / name, beside=folder / WORK_FOLDER, flush=False) as stream:
+    with atomic_writer(below(folder, name), beside=folder / WORK_FOLDER, flush=False) as stream:
         stream.write(data)
 
 
@@ -171,7 +170,6 @@ def software() -> dict[str, str]:
 
 
 NPZ_KEY = "arr_0"
-BELONGS_NOWHERE = "belongs to no item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +205,11 @@ class Predictions:
         return f"{NPZ_KEY}[{index}]" if self.array is not None else self.files[index][sample]
 
 
-def locate(where: Path, eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
+def locate(where: Path, eval_set: EvalSet, task: Task | None = None) -> tuple[Predictions, list[Problem]]:
     """The predictions at ``where`` and everything wrong with their names and number.
 
-    Raises InputError when there is nothing to look at.
+    Raises InputError when there is nothing to look at, or no name is an item's: the command that imports such files
+    for ``task`` is said.
     """
     if where.suffix == ".npz" and where.is_file():
         return _locate_npz(where, eval_set)
@@ -240,7 +239,21 @@ def locate(where: Path, eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
             found=f"{len(listing.entries)} other files" if listing.entries else "an empty folder",
             next_step="check --preds; palette-bench export writes the list of ids",
         )
-    return _match(where, images, eval_set)
+    refuse_pointers(listing, images)
+    matched = match(images, eval_set)
+    if not matched.places:
+        command = ready_command(where, images, eval_set, "TASK" if task is None else task.name)
+        raise InputError(
+            "no file here is called after an item of the set",
+            where=where,
+            expected=f"{eval_set.count} images named like {eval_set.items[0].id}.png",
+            found=f"{len(images)} images, {images[0]} the first",
+            next_step=f"import them: {command}"
+            if command
+            else "name them like the ids, or palette-bench import --help",
+        )
+    files = {index: tuple(map(str, places)) for index, places in matched.places.items()}
+    return Predictions(where, files), list(matched.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,54 +336,3 @@ def _npz_header(where: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(member)
             return shape, dtype
-
-
-def _match(where: Path, images: Sequence[str], eval_set: EvalSet) -> tuple[Predictions, list[Problem]]:
-    by_id = {item.id: item.index for item in eval_set.items}
-    folded = {_folded(item.id): item.id for item in eval_set.items}
-    problems: list[Problem] = []
-    found: defaultdict[int, dict[int, str]] = defaultdict(dict)
-    for path in images:
-        place = _place(path, by_id)
-        if place is None:
-            near = folded.get(_folded(_stem(path)))
-            how = "Unicode form" if near and near.casefold() != _stem(path).casefold() else "letter case"
-            problems.append(Problem("extra", path, f"differs from item {near} in {how}" if near else BELONGS_NOWHERE))
-            continue
-        index, sample = place
-        if sample in found[index]:
-            problems.append(Problem("duplicate", path, f"the same prediction as {found[index][sample]}"))
-        else:
-            found[index][sample] = path
-    most = max((len(samples) for samples in found.values()), default=1)
-    for item in eval_set.items:
-        samples = found.get(item.index)
-        if samples is None:
-            problems.append(Problem("missing", item.id, ""))
-        elif sorted(samples) != list(range(most)):
-            have = ", ".join(map(str, sorted(samples)))
-            problems.append(Problem("missing-samples", item.id, f"expected samples 0..{most - 1}, found {have}"))
-    files = {index: tuple(samples[k] for k in sorted(samples)) for index, samples in sorted(found.items())}
-    return Predictions(where, files), problems
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
-
-
-def _stem(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix(""))
-
-
-def _place(path: str, by_id: Mapping[str, int]) -> tuple[int, int] | None:
-    """Item index and sample number of a file, or None."""
-    stem = _stem(path)
-    if stem in by_id:
-        return by_id[stem], 0
-    inner = PurePosixPath(stem)
-    if inner.suffix.lower() in IMAGE_SUFFIXES and str(inner.with_suffix("")) in by_id:
-        return by_id[str(inner.with_suffix(""))], 0
-    parent, number = str(inner.parent), inner.name
-    if parent in by_id and number.isascii() and number.isdigit():
-        return by_id[parent], int(number)
-    return None

@@ -1,11 +1,15 @@
 """``palette-bench import``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json, jobs
+
+if TYPE_CHECKING:
+    from palette_bench.predict.importing.bring import Crop
 
 
 @click.command(
@@ -33,7 +37,13 @@ Examples:
 @click.option("--pattern", metavar="REGEX", help="Of a file's relative path, with a group 'id' and maybe 'sample'.")
 @click.option("--strip-prefix", metavar="TEXT", help="What comes before the id in a file's name.")
 @click.option("--strip-suffix", metavar="TEXT", help="What comes between the id and the extension.")
-@click.option("--order", type=ANY_PATH, metavar="FILE", help="Ids, one a line, for outputs that have only an order.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave out files or folders, e.g. '*_LR.png'; repeatable."
+)
+@click.option(
+    "--order", type=ANY_PATH, metavar="FILE", help="Ids, one per line, for outputs that have only an order; or: set."
+)
+@click.option("--crop", metavar="X,Y[,W,H]", help="Take this part of every output, e.g. one panel of several.")
 @click.option(
     "--range", "value_range", type=click.Choice(["-1..1", "0..1", "0..255"]), help="Black and white in floats."
 )
@@ -65,7 +75,9 @@ def command(
     pattern: str | None,
     strip_prefix: str | None,
     strip_suffix: str | None,
+    exclude: tuple[str, ...],
     order: Path | None,
+    crop: str | None,
     value_range: str | None,
     axes: str | None,
     array_key: str | None,
@@ -96,7 +108,9 @@ def command(
         pattern=pattern,
         strip_prefix=strip_prefix,
         strip_suffix=strip_suffix,
+        exclude=exclude,
         order=order,
+        crop=_crop(crop),
         value_range=ValueRange(value_range) if value_range else None,
         axes=Axes(axes) if axes else None,
         array_key=array_key,
@@ -126,6 +140,9 @@ def command(
         return
     samples = f", {imported.samples} samples each" if imported.samples > 1 else ""
     click.echo(f"{imported.folder}: {imported.count} items of {eval_set.set_id}, {task_name}{samples}")
+    declared = imported.described.get("import")
+    if isinstance(declared, dict) and declared.get("left_out"):
+        click.echo(f"  left out: {declared['left_out']} files")
     steps = imported.described["post_processing"]
     for step in steps if isinstance(steps, list) else []:
         facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in step.items() if key != "step")
@@ -133,6 +150,21 @@ def command(
     if chosen.note:
         click.echo(f"  {chosen.title}: {chosen.note}")
     click.echo(f"then: palette-bench score --set {eval_set.set_id} --task {task_name} --preds {imported.folder}")
+
+
+def _crop(text: str | None) -> "Crop | None":
+    """``X,Y`` or ``X,Y,W,H`` as a `Crop`. Raises UsageError."""
+    from palette_bench.common.errors import UsageError
+    from palette_bench.predict.importing.bring import Crop
+
+    if text is None:
+        return None
+    words = text.split(",")
+    good = len(words) in (2, 4) and all(word.isascii() and word.isdigit() and len(word) < 6 for word in words)
+    numbers = [int(word) for word in words] if good else []
+    if not good or 0 in numbers[2:]:
+        raise UsageError("--crop wants pixels", expected="X,Y or X,Y,W,H, for example 64,0", found=text)
+    return Crop(*numbers)
 
 
 def _pairs(about: tuple[str, ...]) -> dict[str, str]:

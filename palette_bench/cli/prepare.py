@@ -81,6 +81,8 @@ def command(
                 "folder": str(built.folder),
                 "fresh": built.fresh,
                 "conversions": built.conversions,
+                "enlarged": built.enlarged,
+                "doubled": built.doubled,
             }
         )
         return
@@ -89,6 +91,10 @@ def command(
         click.echo("  status       reconstruction: the paper's own list was never published")
     for conversion, count in sorted(built.conversions.items()):
         click.echo(f"  {conversion:<12} {count} images")
+    if built.enlarged:
+        click.echo(f"  enlarged     {built.enlarged} images have a side shorter than {plan.protocol.size} pixels")
+    if built.doubled:
+        click.echo(f"  doubled      {built.doubled} images have the same reference as another one")
     click.echo(f"  fingerprint  {plan.protocol.fingerprint()[:16]}   what the set is")
     click.echo(f"  data         {built.data_digest[:16]}   what its pixels are")
     click.echo(f"  folder       {built.folder}")

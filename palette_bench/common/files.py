@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -128,6 +129,38 @@ def read_jsonl(path: Path, *, kind: str, next_step: str | None = None) -> list[d
             )
         rows.append(row)
     return rows
+
+
+RESERVED = frozenset(("con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10))))
+"""Names, in small letters, that Windows keeps for devices, with any extension."""
+
+
+def name_fault(name: str) -> str | None:
+    """What keeps ``name``, relative and with ``/`` between its parts, from being a file's in a folder of ours."""
+    parts = name.split("/")
+    if "\0" in name:
+        return "has a NUL character"
+    if not name or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
+        return "begins at a root"
+    if any(part in ("", ".", "..") for part in re.split(r"[/\\]", name)):
+        return "leads out of its folder"
+    if any(part.startswith(".") for part in parts):
+        return "is hidden"
+    if reserved := next((part for part in parts if part.split(".")[0].casefold() in RESERVED), None):
+        return f"has the reserved name {reserved}"
+    return None
+
+
+def below(folder: Path, name: str) -> Path:
+    """``folder / name`` for a name that comes from a file. Raises InputError for one that could lie elsewhere."""
+    if (fault := name_fault(name)) is not None:
+        raise InputError(
+            "a name from a file cannot be used",
+            where=folder,
+            expected="a name inside the folder",
+            found=f"{name!r}: {fault}",
+        )
+    return folder / name
 
 
 @contextmanager

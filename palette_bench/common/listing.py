@@ -68,11 +68,31 @@ def _descriptor(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Every file of a folder or tar: relative POSIX path -> (offset, size), both 0 in a folder."""
+    """Every file of a folder or tar: relative POSIX path -> (offset, size), both 0 in a folder.
+
+    ``left_out`` are folders of thumbnails and deleted files, which are not gone into.
+    """
 
     where: Path
     entries: Mapping[str, tuple[int, int]]
     is_tar: bool
+    left_out: tuple[str, ...] = ()
+
+    def head(self, path: str, size: int) -> bytes:
+        """The first bytes of an entry. Raises OSError."""
+        if self.is_tar:
+            offset, whole = self.entries[path]
+            return os.pread(_descriptor(self.where), min(size, whole), offset)
+        with (self.where / path).open("rb") as stream:
+            return stream.read(size)
+
+    def heads(self, paths: Sequence[str], size: int) -> Iterator[bytes]:
+        """The first bytes of some entries; of one that cannot be read none."""
+        for path in paths:
+            try:
+                yield self.head(path, size)
+            except OSError:
+                yield b""
 
     def source(self, paths: Mapping[str, str]) -> Source:
         """A source of the entries in ``paths`` (name -> entry)."""
@@ -85,9 +105,14 @@ def list_files(where: Path) -> Listing:
     """All files below a folder (links followed, loops refused) or in an uncompressed tar file. Raises InputError."""
     try:
         if where.is_dir():
-            return Listing(where, dict.fromkeys(_walk(where, "", ()), (0, 0)), is_tar=False)
+            left_out: list[str] = []
+            entries = dict.fromkeys(_walk(where, "", (), left_out), (0, 0))
+            return Listing(where, entries, is_tar=False, left_out=tuple(left_out))
         if where.is_file():
-            return Listing(where, _tar_members(where), is_tar=True)
+            members = _tar_members(where)
+            inside = {path: folder for path in members if (folder := _clutter_folder(path)) is not None}
+            entries = {path: place for path, place in members.items() if path not in inside}
+            return Listing(where, entries, is_tar=True, left_out=tuple(dict.fromkeys(inside.values())))
     except OSError as error:
         raise InputError(
             "the source cannot be read",
@@ -105,7 +130,14 @@ def list_files(where: Path) -> Listing:
     )
 
 
-def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _clutter_folder(path: str) -> str | None:
+    """The folder of thumbnails or deleted files that a path lies in."""
+    parts = path.split("/")
+    place = next((k for k, part in enumerate(parts[:-1]) if part.casefold() in CLUTTER), None)
+    return None if place is None else "/".join(parts[: place + 1])
+
+
+def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...], left_out: list[str]) -> Iterator[str]:
     folder = root / below
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
@@ -142,13 +174,22 @@ def _walk(root: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Ite
                 raise InputError(
                     "a symbolic link leads nowhere", where=root / path, found=error.strerror, next_step="remove it"
                 ) from error
-            if is_folder:
-                yield from _walk(root, path, (*ancestors, identity))
+            if is_folder and entry.name.casefold() in CLUTTER:
+                left_out.append(path)
+            elif is_folder:
+                yield from _walk(root, path, (*ancestors, identity), left_out)
             else:
                 yield path
 
 
 DEEPEST = 100
+CLUTTER = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "lost+found"),
+        *("system volume information", "__macosx", "found.000", "recycler"),
+    )
+)
+"""Folders, in small letters, that network storage and systems put among images: thumbnails and deleted files."""
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
 
 
@@ -185,7 +226,7 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
                     problems.append(Problem("duplicate-member", member.name, "is in the archive twice"))
                 elif member.offset_data + member.size > total:
                     problems.append(Problem("truncated-member", member.name, "the archive ends before it does"))
-                elif not parts[-1].startswith("."):
+                elif not any(part.startswith(".") for part in parts):
                     members[name] = (member.offset_data, member.size)
             # A damaged or cut header ends the loop as the mark at the end does.
             with path.open("rb") as stream:

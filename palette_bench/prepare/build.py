@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -89,13 +90,18 @@ class BuildPlan:
 
 @dataclass(frozen=True, slots=True)
 class BuiltSet:
-    """What ``build`` leaves behind. ``fresh`` is False when the set was there already."""
+    """What ``build`` leaves behind. ``fresh`` is False when the set was there already, of which less is known.
+
+    ``enlarged`` images had a side shorter than the set's; ``doubled`` have the very same reference as another one.
+    """
 
     folder: Path
     count: int
     data_digest: str
     fresh: bool
     conversions: dict[str, int]
+    enlarged: int = 0
+    doubled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,7 @@ def _build_chunk(worker: _Worker, released: Mapping[str, NDArray[np.uint8]], chu
         if isinstance(loaded, Problem):
             problems.append(loaded)
             continue
-        reference, conversions, source_digest = loaded
+        reference, conversions, source_digest, enlarged = loaded
         if released:
             masks: list[HoleMask] = [
                 unpack(released[mask_key(task)][chunk.start + offset], protocol.size) for task in tasks
@@ -169,7 +175,7 @@ def _build_chunk(worker: _Worker, released: Mapping[str, NDArray[np.uint8]], chu
         }
         if conversions:
             manifest["conversions"] = conversions
-        rows.append({"manifest": manifest, "conditions": conditions, "png_bytes": len(png)})
+        rows.append({"manifest": manifest, "conditions": conditions, "png_bytes": len(png), "enlarged": enlarged})
     if not problems:
         with atomic_writer(_masks_journal(worker.folder, chunk.number)) as stream:
             # Not into the file itself: NumPy's own writing does not say why it failed.
@@ -183,14 +189,14 @@ def _build_chunk(worker: _Worker, released: Mapping[str, NDArray[np.uint8]], chu
     return problems
 
 
-_Loaded = tuple[ImageU8, list[str], str | None]
+_Loaded = tuple[ImageU8, list[str], str | None, bool]
 
 
 def _load(source: Source, items: Sequence[Item], protocol: Protocol) -> Iterator[_Loaded | Problem]:
-    """Reference, conversions and digest of the source file of every item, or what is wrong with it."""
+    """Reference, conversions, digest of the source file and whether it was too small, or what is wrong with it."""
     if isinstance(source, SceneSource):
         for scene in source.render([item.name for item in items]):
-            yield scene, [], None
+            yield scene, [], None, False
         return
     for item in items:
         try:
@@ -202,7 +208,8 @@ def _load(source: Source, items: Sequence[Item], protocol: Protocol) -> Iterator
                     f"is {width}x{height}, but all of {PLACES_SMALL} are 256x256 (val_large is a variant)"
                 )
             reference = GEOMETRIES[protocol.geometry](decoded.pixels, protocol.size)
-            yield reference, [c.value for c in decoded.conversions], bytes_digest(data)
+            small = min(height, width) < protocol.size
+            yield reference, [c.value for c in decoded.conversions], bytes_digest(data), small
         except BadImageError as error:
             yield Problem("bad-image", item.name, str(error))
         except OSError as error:
@@ -408,7 +415,16 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
     (unfinished / "build.json").unlink()
     retired = sets_folder() / ".building" / f"{folder.name}~old"
     replace_folder(unfinished, folder, retired)
-    return BuiltSet(folder, len(rows), digest, True, conversions)
+    times = Counter(row["manifest"]["reference_sha256"] for row in rows)
+    return BuiltSet(
+        folder,
+        len(rows),
+        digest,
+        True,
+        conversions,
+        enlarged=sum(row.get("enlarged") is True for row in rows),
+        doubled=sum(count for count in times.values() if count > 1),
+    )
 
 
 def _masks_digest(folder: Path, chunks: Sequence[_Chunk], k: int) -> str:

@@ -19,6 +19,7 @@ from palette_bench.artifacts.evalset import (
     pack,
     write_masks,
 )
+from palette_bench.artifacts.naming import file_names
 from palette_bench.common.canonical import bytes_digest, file_digest, lines_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.common.files import atomic_writer, write_bytes, write_json, write_plainly
@@ -206,24 +207,6 @@ def export(
     )
     parts = sorted({name.split("/")[0] for name in (*digests[0], *shared)}) if digests else []
     return Exported(out, len(ids), tuple(parts), chosen.note)
-
-
-def file_names(ids: Sequence[str], *, flat: bool) -> dict[str, str]:
-    """What the file of each item is called. In a flat layout ``/`` becomes ``__``. Raises InputError if two collide."""
-    names = {item: item.replace("/", "__") if flat else item for item in ids}
-    seen: dict[str, str] = {}
-    problems = []
-    for item, name in names.items():
-        if seen.setdefault(name, item) != item:
-            problems.append(Problem("same-name", item, f"would be called {name}, as {seen[name]}"))
-    if problems:
-        raise InputError(
-            "some items would have the same file name in one folder",
-            expected="ids that differ when / is written as __",
-            problems=problems,
-            next_step="use --layout plain",
-        )
-    return names
 
 
 def _shared_files(job: _Job, conditions: Conditions) -> dict[str, str]:

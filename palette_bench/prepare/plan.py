@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Progress
@@ -49,8 +51,7 @@ def make_plan(name: str, choices: Choices, *, progress: Progress) -> BuildPlan:
     if protocol.family is Family.SCENES32:
         return _scenes(protocol, choices)
     labelled = open_labelled(protocol, choices.source, choices.labels)
-    if labelled.ignored:
-        progress.note(f"left out {len(labelled.ignored)} files that are no images, {labelled.ignored[0]} the first")
+    _say_left_out(labelled, progress)
     protocol = protocol.with_variant(geometry=choices.geometry, images=labelled.images)
     names: list[str] | None = None
     if choices.list_file is not None:
@@ -67,6 +68,30 @@ def make_plan(name: str, choices: Choices, *, progress: Progress) -> BuildPlan:
         released=released,
         released_path=choices.released_masks,
     )
+
+
+def _say_left_out(labelled: LabelledSource, progress: Progress) -> None:
+    """Name what of a source is not in the set, and why."""
+    if labelled.ignored:
+        count, what = len(labelled.ignored), by_suffix(labelled.ignored)
+        progress.note(f"left out {count} files that are not images ({what}), {labelled.ignored[0]} the first")
+    if labelled.unread:
+        count, what = len(labelled.unread), by_suffix(labelled.unread)
+        hint = "; HEIC needs the extra 'heif'" if any(is_heif(path) for path in labelled.unread) else ""
+        progress.note(f"left out {count} images of formats that are not read ({what}{hint})")
+    if labelled.left_out:
+        progress.note(f"left out folders of thumbnails or deleted files: {', '.join(labelled.left_out[:10])}")
+
+
+def by_suffix(paths: Sequence[str]) -> str:
+    """How many files there are of each extension, the most frequent first."""
+    counts = Counter(PurePosixPath(path).suffix.lower() or "no extension" for path in paths)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(8))
+
+
+def is_heif(path: str) -> bool:
+    """Whether a name ends as phones' HEIC files do."""
+    return PurePosixPath(path).suffix.lower() in (".heic", ".heif", ".hif")
 
 
 def open_labelled(protocol: Protocol, source: Path | None, labels: Path | None) -> LabelledSource:

@@ -247,7 +247,7 @@ def examine(
     eval_set: EvalSet, task: Task, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
 ) -> Examined:
     """Look at the predictions of a part of the items; faults in the names of all files are found in any case."""
-    predictions, problems = locate(where, eval_set)
+    predictions, problems = locate(where, eval_set, task)
     present = range(eval_set.count) if predictions.array is not None else [*predictions.files]
     whole = [i for i in present if predictions.array is not None or len(predictions.files[i]) == predictions.samples]
     mine = set(part.of(range(eval_set.count), together=PART_CHUNK))

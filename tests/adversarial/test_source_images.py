@@ -132,7 +132,7 @@ def test_an_image_on_its_side_is_prepared_upright(tmp_path: Path, home: Path) ->
 def test_files_that_are_no_images_are_left_out_and_told(source: Path, home: Path) -> None:
     files.folder_of(source, {"notes.txt": b"hello", ".DS_Store": b"\0", "Thumbs.db": b"\0"})
     outcome = assert_accepted(prepare(source))
-    assert "left out 2 files that are no images" in outcome.err
+    assert "left out 2 files that are not images (1 .db, 1 .txt)" in outcome.err
     assert "8 images" in outcome.out
 
 

@@ -276,7 +276,7 @@ def test_samples_of_an_item(form: str, first: int, eval_set: EvalSet, tmp_path: 
 def test_a_pattern_or_what_to_strip(eval_set: EvalSet, tmp_path: Path) -> None:
     for item in eval_set.items:
         save(tmp_path / "o" / f"seed7-{item.id.replace('/', '__')}-fake.png", image(item.index))
-    refused(eval_set, tmp_path / "o", "5 extra", "5 missing")
+    refused(eval_set, tmp_path / "o", "--from generic", "--strip-prefix=seed7- --strip-suffix=-fake")
     chosen = (
         Options(strip_prefix="seed7-", strip_suffix="-fake"),
         Options(pattern=r"seed\d+-(?P<id>.+)-fake\.png"),

@@ -43,6 +43,7 @@ def findings(spoil: Spoil, *, share: float = 1.0) -> list[Finding]:
         rows.append(
             Finding(
                 item=f"item-{number}",
+                condition=f"item-{number}",
                 sample=0,
                 digest=pixel_digest(output),
                 black=float(output.mean()) < 1,
@@ -160,8 +161,17 @@ def test_black_images_are_counted() -> None:
     assert "safety checker" in kinds["black"].message
 
 
-def _sample(item: str, sample: int, digest: str) -> Finding:
-    return Finding(item=item, sample=sample, digest=digest, black=False, lossy=False, flattened=False, grey=False)
+def _sample(item: str, sample: int, digest: str, condition: str = "") -> Finding:
+    return Finding(
+        item=item,
+        sample=sample,
+        digest=digest,
+        condition=condition or item,
+        black=False,
+        lossy=False,
+        flattened=False,
+        grey=False,
+    )
 
 
 def test_equal_samples_are_a_deterministic_model() -> None:

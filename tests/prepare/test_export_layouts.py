@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from palette_bench.artifacts.evalset import EvalSet, read_masks, unpack
+from palette_bench.artifacts.naming import file_names
 from palette_bench.common.canonical import file_digest
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.progress import Silent
@@ -13,7 +14,7 @@ from palette_bench.images.geometry import adm
 from palette_bench.images.types import ImageU8
 from palette_bench.prepare.build import build
 from palette_bench.prepare.enlarge import twice
-from palette_bench.prepare.export import Exported, export, file_names
+from palette_bench.prepare.export import Exported, export
 from palette_bench.prepare.input_layouts import HoleColour
 from palette_bench.prepare.plan import Choices, make_plan
 from tests.conftest import make_photos, picture

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from palette_bench.artifacts import predictions
 from palette_bench.artifacts.evalset import Conditions, EvalSet
+from palette_bench.artifacts.naming import Matched, ready_command, refuse_pointers
 from palette_bench.artifacts.predictions import output_name
 from palette_bench.common.canonical import file_digest, pixel_digest
 from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
@@ -23,6 +24,7 @@ from palette_bench.images import canary
 from palette_bench.images.condition import luma
 from palette_bench.images.decode import BadImageError, encode_png
 from palette_bench.images.holes import composite
+from palette_bench.images.types import ImageU8
 from palette_bench.predict.importing import names
 from palette_bench.predict.importing.containers import ArrayFiles, ImageFiles, look
 from palette_bench.predict.importing.conventions import Axes, Convention, Resize, ValueRange
@@ -40,6 +42,7 @@ from palette_bench.predict.importing.pixels import (
     as_nhwc,
     check_values,
     fit,
+    paste_half,
     paste_luma,
     read_image,
     row_image,
@@ -52,6 +55,24 @@ CHUNK = 64
 KIND = "imported"
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of every output: the pixel that becomes its upper left, and its size (None: that of the set)."""
+
+    left: int
+    top: int
+    width: int | None = None
+    height: int | None = None
+
+    def of(self, pixels: ImageU8, size: int) -> ImageU8:
+        """The part of an image [H, W, 3]. Raises BadImageError where the image ends before it does."""
+        bottom, right = self.top + (self.height or size), self.left + (self.width or size)
+        height, width = pixels.shape[:2]
+        if bottom > height or right > width:
+            raise BadImageError(f"is {width}x{height}, and the part to crop ends at {right},{bottom}")
+        return pixels[self.top : bottom, self.left : right]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a user may say about outputs; None takes the convention's own. ``about`` is kept word by word."""
@@ -59,7 +80,9 @@ class Options:
     pattern: str | None = None
     strip_prefix: str | None = None
     strip_suffix: str | None = None
+    exclude: tuple[str, ...] = ()
     order: Path | None = None
+    crop: Crop | None = None
     value_range: ValueRange | None = None
     axes: Axes | None = None
     array_key: str | None = None
@@ -110,8 +133,9 @@ class _Job:
     composite: bool
     luma_paste: bool
     outputs: ImageFiles | _Rows
-    found: names.Found
+    found: Matched
     staging: Path
+    crop: Crop | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +188,16 @@ def _import_one(job: _Job, conditions: Conditions, index: int, sample: int, plac
     eval_set = conditions.eval_set
     item = eval_set.items[index]
     raw = _read(job.outputs, place)
-    fitted = fit(raw.pixels, eval_set.size, job.convention, job.resize)
-    pixels = fitted.pixels
     condition = conditions.of(item)
+    whole = raw.pixels if job.crop is None else job.crop.of(raw.pixels, eval_set.size)
+    fitted = paste_half(whole, condition) or fit(whole, eval_set.size, job.convention, job.resize)
+    pixels = fitted.pixels
     known = None if condition.hole is None else compare_known(pixels, condition.image, condition.hole)
     finding = Finding(
         item=item.id,
         sample=sample,
         digest=pixel_digest(pixels),
+        condition=condition.digest,
         black=float(pixels.mean()) < BLACK,
         lossy=raw.lossy,
         flattened=raw.flattened,
@@ -218,7 +244,7 @@ def import_outputs(
     compositing = _composite(convention, options, task)
     canary.check(GeometryName(eval_set.geometry))
     _check_out(out)
-    outputs, found = _locate(where, convention, eval_set, options, pattern)
+    outputs, found = _locate(where, convention, eval_set, task, options, pattern)
     model: dict[str, object] = {
         "name": options.name or convention.name,
         "title": options.name or convention.title,
@@ -229,7 +255,18 @@ def import_outputs(
     }
     identity = predictions.identity_of(eval_set, task, model, seed=None, samples=found.samples)
     with staged_folder(out, purpose="an import into the same folder") as staging:
-        job = _Job(eval_set.folder, task.name, convention, options.resize, compositing, paste, outputs, found, staging)
+        job = _Job(
+            eval_set.folder,
+            task.name,
+            convention,
+            options.resize,
+            compositing,
+            paste,
+            outputs,
+            found,
+            staging,
+            options.crop,
+        )
         rows = _write_all(job, where, eval_set, jobs=jobs, progress=progress)
         resized = any("resized" in row.how for row in rows)
         findings = [row.finding for row in rows]
@@ -275,9 +312,10 @@ def _check_out(out: Path) -> None:
 
 
 def _locate(
-    where: Path, convention: Convention, eval_set: EvalSet, options: Options, pattern: re.Pattern[str]
-) -> tuple[ImageFiles | _Rows, names.Found]:
+    where: Path, convention: Convention, eval_set: EvalSet, task: Task, options: Options, pattern: re.Pattern[str]
+) -> tuple[ImageFiles | _Rows, Matched]:
     looked = look(where, convention)
+    _refuse_idle(options, arrays=isinstance(looked, ArrayFiles))
     order = names.read_order(options.order, eval_set) if options.order is not None else None
     if isinstance(looked, ArrayFiles):
         if order is None:
@@ -289,10 +327,49 @@ def _locate(
         rows = _rows(looked, convention, options)
         lengths = [len(part) for part in rows.parts]
         return rows, names.match_rows(lengths, eval_set, order, padded=convention.padded)
+    if looked.listing is not None:
+        refuse_pointers(looked.listing, looked.paths)
+    own = options.pattern is not None or (
+        order is not None and (options.strip_prefix is not None or options.strip_suffix is not None)
+    )
+    rule = names.Rule(pattern, own=own, exclude=options.exclude)
     if order is not None:
-        return looked, names.match_sorted(looked.paths, eval_set, order)
-    exact = options.pattern is not None
-    return looked, names.match_files(looked.paths, eval_set, convention, pattern, exact=exact)
+        return looked, names.match_sorted(looked.paths, eval_set, convention, rule, order)
+    matched = names.match_files(looked.paths, eval_set, convention, rule)
+    if not matched.places:
+        command = ready_command(where, rule.chosen(looked.paths, convention), eval_set, task.name)
+        raise InputError(
+            "no output is called after an item of the set",
+            where=where,
+            expected=f"{eval_set.count} images named like {eval_set.items[0].id}.png",
+            found=f"{len(looked.paths)} images, {looked.paths[0]} the first",
+            next_step=command or "say how they are called with --pattern, or in which order they are with --order",
+        )
+    return looked, matched
+
+
+def _refuse_idle(options: Options, *, arrays: bool) -> None:
+    """Raise UsageError for options that would do nothing."""
+    of_arrays: dict[str, object] = {
+        "--range": options.value_range,
+        "--axes": options.axes,
+        "--array-key": options.array_key,
+        "--clip": options.clip or None,
+    }
+    of_names: dict[str, object] = {
+        "--pattern": options.pattern,
+        "--strip-prefix": options.strip_prefix,
+        "--strip-suffix": options.strip_suffix,
+        "--exclude": options.exclude or None,
+    }
+    idle = [name for name, value in (of_names if arrays else of_arrays).items() if value is not None]
+    if idle:
+        raise UsageError(
+            "some options would do nothing",
+            expected="options for arrays" if arrays else "options for image files",
+            found=", ".join(idle),
+            next_step="leave them out",
+        )
 
 
 def _rows(files: ArrayFiles, convention: Convention, options: Options) -> _Rows:
@@ -340,7 +417,7 @@ def _write_all(job: _Job, where: Path, eval_set: EvalSet, *, jobs: int, progress
             expected=f"{eval_set.count} items of {eval_set.set_id}, {eval_set.size}x{eval_set.size}",
             found=", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())),
             problems=sorted(problems, key=lambda problem: (problem.kind, problem.where)),
-            next_step="other names: --pattern; other sizes: --resize; docs/layouts.md has every convention",
+            next_step="names: --pattern, --exclude; sizes: --resize, --crop; docs/layouts.md has every convention",
         )
     return sorted(rows, key=lambda row: row.path)
 
@@ -366,9 +443,13 @@ def _steps(job: _Job, rows: Sequence[_Row], options: Options) -> list[dict[str, 
         steps.append({"step": "flatten_alpha", "on": "black", "outputs": flattened})
     if grey := sum(finding.grey for finding in findings):
         steps.append({"step": "replicate_grey", "outputs": grey})
+    if (crop := options.crop) is not None:
+        box = [crop.left, crop.top, crop.width or "set", crop.height or "set"]
+        steps.append({"step": "crop", "box": box, "outputs": len(rows)})
     sizes = Counter((row.size, row.how) for row in rows if row.how != "as-is")
     for ((width, height), how), count in sorted(sizes.items()):
-        step: dict[str, object] = {"step": "resize" if "resized" in how else "crop_centre", "outputs": count}
+        kind = "resize" if "resized" in how else "paste_half" if how == "pasted" else "crop_centre"
+        step: dict[str, object] = {"step": kind, "outputs": count}
         step["from"] = [width, height]
         if "resized" in how:
             method = options.resize or job.convention.resize
@@ -390,7 +471,7 @@ def _declared(
     convention: Convention,
     options: Options,
     outputs: ImageFiles | _Rows,
-    found: names.Found,
+    found: Matched,
     pattern: str,
 ) -> dict[str, object]:
     """What the import was told, and what it found: enough to do it again."""
@@ -405,7 +486,11 @@ def _declared(
         }
     else:
         declared |= {"container": outputs.kind, "other_files": len(outputs.others)}
-        declared["pattern"] = None if options.order is not None else pattern
-    if options.order is not None:
+        declared["pattern"] = None if options.order is not None and options.pattern is None else pattern
+        if options.exclude:
+            declared["exclude"] = list(options.exclude)
+    if options.order == names.IN_ORDER:
+        declared["order"] = "set"
+    elif options.order is not None:
         declared["order_sha256"] = file_digest(options.order)
     return declared

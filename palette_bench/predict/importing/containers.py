@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +20,8 @@ LARGEST_MEMBER = 1 << 28
 class ImageFiles:
     """Image files below a folder or in an archive, by relative path; ``others`` are files that are no images.
 
-    Plain data, for worker processes. ``offsets`` are a tar's. Archives are read in place and never extracted.
+    Plain data, for worker processes. ``offsets`` are a tar's, ``members`` what a zip calls the paths that it writes
+    with backslashes. Archives are read in place and never extracted.
     """
 
     where: Path
@@ -28,11 +29,17 @@ class ImageFiles:
     paths: tuple[str, ...]
     others: tuple[str, ...]
     offsets: Mapping[str, tuple[int, int]]
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listing(self) -> Listing | None:
+        """The files as they lie in a folder or tar; None for a zip, whose members would have to be unpacked."""
+        return None if self.kind == "zip" else Listing(self.where, self.offsets, is_tar=self.kind == "tar")
 
     def read(self, path: str) -> bytes:
         """The bytes of one image file. Raises OSError, and whatever a damaged archive raises."""
         if self.kind == "zip":
-            return _open_zip(self.where).read(path)
+            return _open_zip(self.where).read(self.members.get(path, path))
         return Listing(self.where, self.offsets, is_tar=self.kind == "tar").source({path: path}).read(path)
 
 
@@ -129,19 +136,21 @@ def _named_arrays(where: Path, arrays: list[str], pattern: str) -> tuple[Path, .
 
 def _zip(where: Path) -> ImageFiles:
     problems: list[Problem] = []
-    names: list[str] = []
+    names: dict[str, str] = {}
     # A damaged archive may raise anything.
     try:
         with zipfile.ZipFile(where) as archive:
             for member in archive.infolist():
-                if member.is_dir() or _is_hidden(member.filename):
+                # Old versions of PowerShell's Compress-Archive write backslashes.
+                name = member.filename.replace("\\", "/")
+                if name.endswith("/") or _is_hidden(name):
                     continue
-                reason = _unusable(member)
-                if member.filename in names:
+                reason = _unusable(member, name)
+                if name in names:
                     reason = "is in the archive twice"
                 if reason:
                     problems.append(Problem("unusable-member", member.filename, reason))
-                names.append(member.filename)
+                names[name] = member.filename
     except Exception as error:
         raise InputError(
             "an archive cannot be read",
@@ -158,12 +167,13 @@ def _zip(where: Path) -> ImageFiles:
             problems=problems,
             next_step="write the archive again without them",
         )
-    return _archived(where, "zip", dict.fromkeys(names, (0, 0)))
+    files = _archived(where, "zip", dict.fromkeys(names, (0, 0)))
+    return replace(files, members={name: member for name, member in names.items() if name != member})
 
 
-def _unusable(member: zipfile.ZipInfo) -> str:
-    parts = member.filename.split("/")
-    if member.filename.startswith("/") or ".." in parts or "\\" in member.filename or ":" in parts[0]:
+def _unusable(member: zipfile.ZipInfo, name: str) -> str:
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or ":" in parts[0]:
         return "leads out of the archive"
     if (member.external_attr >> 16) & 0o170000 not in (0, 0o100000):
         return "is a link or a device, not a file"

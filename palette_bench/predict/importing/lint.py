@@ -33,6 +33,8 @@ class Severity(StrEnum):
 class Finding:
     """What was noticed of one output. Errors are mean absolute differences to the condition, in grey levels.
 
+    ``digest`` is of its pixels, ``condition`` that of its condition.
+
     ``known``: in the known region. ``swapped``: the same with red and blue exchanged. ``hole``: in the hole, where the
     condition is black. ``shift``: the rows and columns by which the output fits better, and the error then. All None
     where nothing is hidden; ``shift`` also where the known region fits.
@@ -41,6 +43,7 @@ class Finding:
     item: str
     sample: int
     digest: str
+    condition: str
     black: bool
     lossy: bool
     flattened: bool
@@ -200,12 +203,15 @@ def _repetition(findings: Sequence[Finding], samples: int) -> list[Verdict]:
         elif same:
             said = f"all {samples} samples are equal for {same} of {len(by_item)} items"
             verdicts.append(Verdict("equal-samples", Severity.WARNING, said, {"items": same, "samples": samples}))
-    owners: dict[str, set[str]] = {}
+    # Items whose conditions are equal, as of a picture that is in the set twice, may well have equal outputs.
+    owners: dict[str, dict[str, set[str]]] = {}
     for row in findings:
-        owners.setdefault(row.digest, set()).add(row.item)
-    shared = {item for items in owners.values() if len(items) > 1 for item in items}
+        owners.setdefault(row.digest, {}).setdefault(row.condition, set()).add(row.item)
+    shared = {
+        item for conditions in owners.values() if len(conditions) > 1 for of in conditions.values() for item in of
+    }
     if shared:
-        said = f"{len(shared)} items have the very same output as another item, such as {min(shared)}"
+        said = f"{len(shared)} items have the very same output as an item of another condition, such as {min(shared)}"
         verdicts.append(Verdict("same-output", Severity.WARNING, said, {"items": len(shared)}))
     return verdicts
 

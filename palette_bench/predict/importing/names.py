@@ -1,66 +1,20 @@
 """Which item, and which sample of it, an output is: from its name, or from its place in a list."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from palette_bench.artifacts.evalset import EvalSet
+from palette_bench.artifacts.naming import Items, Matched, Placed, collect
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.images.decode import IMAGE_SUFFIXES
 from palette_bench.predict.importing.conventions import STEM, Convention
-from palette_bench.prepare.export import file_names
 from palette_bench.prepare.sources.labels import read_lines
 
-BELONGS_NOWHERE = "belongs to no item"
-_NUMBERED = re.compile(r"(?P<id>.+)[_/](?P<sample>\d{1,6})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Where the outputs of each item are: ``places[index]`` one place for each sample, in order.
-
-    A place is a path, or the row of an array. ``ignored`` says how many files were left out.
-    """
-
-    places: Mapping[int, tuple[str | int, ...]]
-    problems: tuple[Problem, ...]
-    ignored: int = 0
-
-    @property
-    def samples(self) -> int:
-        """Samples an item."""
-        return max(map(len, self.places.values()), default=1)
-
-
-class Items:
-    """The items of a set by everything that a file may be called."""
-
-    def __init__(self, eval_set: EvalSet) -> None:
-        self.items = eval_set.items
-        self._by_id = {item.id: item.index for item in eval_set.items}
-        try:
-            flat = file_names(list(self._by_id), flat=True)
-        except InputError:
-            # Flat names that collide are nobody's.
-            flat = {}
-        self._by_name = {flat[item]: index for item, index in self._by_id.items() if item in flat} | self._by_id
-
-    def exactly(self, text: str) -> int | None:
-        """The item that is called so."""
-        return self._by_name.get(text)
-
-    def place(self, text: str) -> tuple[int, int] | None:
-        """Item and sample of ``<id>``, ``<id>_<k>`` or ``<id>/<k>``, whatever folders are before it."""
-        parts = text.split("/")
-        for start in range(len(parts)):
-            rest = "/".join(parts[start:])
-            if (index := self.exactly(rest)) is not None:
-                return index, 0
-            if (match := _NUMBERED.fullmatch(rest)) and (index := self.exactly(match["id"])) is not None:
-                return index, int(match["sample"])
-        return None
+IN_ORDER = Path("set")
+"""In place of a list: the order of the set."""
 
 
 def pattern_of(
@@ -82,77 +36,91 @@ def pattern_of(
     return compiled
 
 
-def match_files(
-    paths: Sequence[str], eval_set: EvalSet, convention: Convention, pattern: re.Pattern[str], *, exact: bool
-) -> Found:
-    """Files by name. ``exact``: the group ``id`` is an item's name as it stands, because the user wrote the pattern."""
-    wanted = _without_clutter(paths, convention)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How files are called: the pattern of their paths, whether a user wrote it, and what a user leaves out.
+
+    With a pattern of the user's own the group ``id`` is an item's name as it stands, and files that it does not match
+    are left out; else they are faults. ``exclude`` are shell patterns of a path, or of its last part.
+    """
+
+    pattern: re.Pattern[str]
+    own: bool = False
+    exclude: tuple[str, ...] = ()
+
+    def chosen(self, paths: Sequence[str], convention: Convention) -> list[str]:
+        """The files that are outputs. Raises UsageError for an ``exclude`` that matches nothing, or everything."""
+        problems = [text for text in self.exclude if not any(_excluded(path, (text,)) for path in paths)]
+        if problems:
+            raise UsageError(
+                "--exclude leaves out nothing", expected="a pattern of some files, as a shell has it", found=problems[0]
+            )
+        left = [path for path in _without_clutter(paths, convention) if not _excluded(path, self.exclude)]
+        if self.own:
+            left = [path for path in left if self.pattern.fullmatch(path)]
+        if not left:
+            raise UsageError(
+                "no file is left of the outputs",
+                expected="--pattern and --exclude that leave the outputs",
+                found=f"{len(paths)} files, {paths[0]} the first",
+            )
+        return left
+
+
+def _excluded(path: str, patterns: Sequence[str]) -> bool:
+    parts = PurePosixPath(path).parts
+    return any(fnmatchcase(path, pattern) or any(fnmatchcase(part, pattern) for part in parts) for pattern in patterns)
+
+
+def match_files(paths: Sequence[str], eval_set: EvalSet, convention: Convention, rule: Rule) -> Matched:
+    """Files by name."""
+    requested = rule.chosen(paths, convention)
     items = Items(eval_set)
-    placed: list[tuple[str | int, int, int]] = []
+    placed: list[Placed] = []
     problems: list[Problem] = []
-    for path in wanted:
-        place = _place(path, items, pattern, exact=exact)
-        if place is None:
-            problems.append(Problem("extra", path, BELONGS_NOWHERE))
+    for path in requested:
+        known = _place(path, items, rule)
+        if known is None:
+            problems.append(Problem("extra", path, items.nearest(path)))
         else:
-            placed.append((path, *place))
-    return _collect(placed, problems, eval_set, len(paths) - len(wanted))
+            placed.append(known)
+    return collect(placed, problems, eval_set, len(paths) - len(requested))
 
 
 def _without_clutter(paths: Sequence[str], convention: Convention) -> list[str]:
-    wanted = list(paths)
+    left = list(paths)
     if convention.subfolder is not None:
-        inside = [path for path in wanted if convention.subfolder in PurePosixPath(path).parts[:-1]]
-        wanted = inside or wanted
+        inside = [path for path in left if convention.subfolder in PurePosixPath(path).parts[:-1]]
+        left = inside or left
     if convention.clutter is not None:
         clutter = re.compile(convention.clutter, re.IGNORECASE)
-        wanted = [path for path in wanted if not clutter.fullmatch(path)]
-    return wanted
+        left = [path for path in left if not clutter.fullmatch(path)]
+    return left
 
 
-def _place(path: str, items: Items, pattern: re.Pattern[str], *, exact: bool) -> tuple[int, int] | None:
-    match = pattern.fullmatch(path)
-    if match is None:
+def _place(path: str, items: Items, rule: Rule) -> Placed | None:
+    found = rule.pattern.fullmatch(path)
+    if found is None:
         return None
-    groups = match.groupdict()
+    groups = found.groupdict()
     name = (groups.get("folder") or "") + groups["id"]
-    if not exact and groups.get("sample") is None:
-        return items.place(name)
+    if not rule.own and groups.get("sample") is None:
+        return items.place(path, name)
     index = items.exactly(name)
     sample = groups.get("sample") or "0"
-    return None if index is None or not sample.isascii() or not sample.isdigit() else (index, int(sample))
-
-
-def _collect(
-    placed: Iterable[tuple[str | int, int, int]], problems: list[Problem], eval_set: EvalSet, ignored: int
-) -> Found:
-    """All outputs by item; samples may be numbered from 0 or from 1, but for all items alike."""
-    found: defaultdict[int, dict[int, str | int]] = defaultdict(dict)
-    for place, index, sample in placed:
-        if sample in found[index]:
-            problems.append(Problem("duplicate", str(place), f"the same output as {found[index][sample]}"))
-        else:
-            found[index][sample] = place
-    numbers = sorted({sample for samples in found.values() for sample in samples})
-    for item in eval_set.items:
-        if item.index not in found:
-            problems.append(Problem("missing", item.id, ""))
-        elif sorted(found[item.index]) != numbers:
-            have = ", ".join(map(str, sorted(found[item.index])[:8]))
-            problems.append(Problem("missing-samples", item.id, f"others have {len(numbers)}, this one: {have}"))
-    if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        problems.append(
-            Problem("missing-samples", "all items", f"numbers {', '.join(map(str, numbers[:8]))} have gaps")
-        )
-    places = {index: tuple(samples[k] for k in sorted(samples)) for index, samples in sorted(found.items())}
-    return Found(places, tuple(problems), ignored)
+    known = index is not None and sample.isascii() and sample.isdigit()
+    return Placed(path, index, int(sample)) if known and index is not None else None
 
 
 def read_order(path: Path, eval_set: EvalSet) -> list[int]:
-    """The items that the lines of a file name, in its order. Raises InputError with all lines that name none.
+    """The items that the lines of a file name, in its order; of ``IN_ORDER`` those of the set.
+
+    Raises InputError with all lines that name none.
 
     A line is an id or a file name, with or without folders before it, and maybe a label after it.
     """
+    if path == IN_ORDER:
+        return list(range(eval_set.count))
     items = Items(eval_set)
     indices: list[int] = []
     problems: list[Problem] = []
@@ -175,17 +143,17 @@ def read_order(path: Path, eval_set: EvalSet) -> list[int]:
 
 def _listed(line: str, items: Items) -> int | None:
     for text in (line, line.split()[0]):
-        parts = text.split("/")
+        parts = text.replace("\\", "/").split("/")
         for start in range(len(parts)):
             rest = "/".join(parts[start:])
-            stem = re.fullmatch(STEM, rest, re.IGNORECASE)
-            for name in (rest, stem["id"] if stem else rest):
+            without = re.fullmatch(STEM, rest, re.IGNORECASE)
+            for name in (rest, without["id"] if without else rest):
                 if (index := items.exactly(name)) is not None:
                     return index
     return None
 
 
-def match_rows(rows: Sequence[int], eval_set: EvalSet, order: Sequence[int], *, padded: bool) -> Found:
+def match_rows(rows: Sequence[int], eval_set: EvalSet, order: Sequence[int], *, padded: bool) -> Matched:
     """Rows of arrays by a list of ids; ``rows`` are the lengths of the parts.
 
     Where the convention pads its parts, an item that the list repeats at the end of a part is a repetition and left
@@ -200,7 +168,7 @@ def match_rows(rows: Sequence[int], eval_set: EvalSet, order: Sequence[int], *, 
             next_step="give the list that they were made from"
             + (", with the lines that the last batch repeats" if padded and count > len(order) else ""),
         )
-    placed: list[tuple[str | int, int, int]] = []
+    placed: list[Placed] = []
     problems: list[Problem] = []
     seen: dict[int, int] = {}
     dropped = start = 0
@@ -218,24 +186,32 @@ def match_rows(rows: Sequence[int], eval_set: EvalSet, order: Sequence[int], *, 
                 )
             else:
                 seen[order[row]] = row
-                placed.append((row, order[row], 0))
+                placed.append(Placed(row, order[row]))
         start = end
-    return _collect(placed, problems, eval_set, dropped)
+    return collect(placed, problems, eval_set, dropped)
 
 
 def _repeats(order: Sequence[int], row: int) -> bool:
     return order[row] in order[:row]
 
 
-def match_sorted(paths: Sequence[str], eval_set: EvalSet, order: Sequence[int]) -> Found:
-    """Image files whose names say nothing but their order, by a list of ids."""
-    ranked = sorted(
-        paths, key=lambda path: [(len(word), word) if word.isdigit() else (0, word) for word in _words(path)]
-    )
-    found = match_rows([len(ranked)], eval_set, order, padded=False)
-    named = {index: tuple(ranked[row] for row in rows if isinstance(row, int)) for index, rows in found.places.items()}
-    return Found(named, found.problems, found.ignored)
+def match_sorted(
+    paths: Sequence[str], eval_set: EvalSet, convention: Convention, rule: Rule, order: Sequence[int]
+) -> Matched:
+    """Image files whose names say nothing but their order, by a list of ids.
 
+    Numbers count as numbers. With a pattern of the user's own its group ``id`` is what is sorted by.
+    """
+    requested = rule.chosen(paths, convention)
 
-def _words(path: str) -> list[str]:
-    return re.split(r"(\d+)", path)
+    def place(path: str) -> list[tuple[int, str]]:
+        own = rule.pattern.fullmatch(path) if rule.own else None
+        text = path if own is None else own["id"]
+        return [(len(word), word) if word.isdigit() else (0, word) for word in re.split(r"(\d+)", text)]
+
+    ranked = sorted(requested, key=lambda path: (place(path), path))
+    matched = match_rows([len(ranked)], eval_set, order, padded=False)
+    places = {
+        index: tuple(ranked[row] for row in rows if isinstance(row, int)) for index, rows in matched.places.items()
+    }
+    return Matched(places, matched.problems, matched.ignored + len(paths) - len(requested))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.images.condition import luma
+from palette_bench.images.condition import Condition, luma
 from palette_bench.images.decode import FORMATS, MAX_PIXELS, REFUSED, BadImageError, Conversion, decode
 from palette_bench.images.types import GreyU8, ImageU8
 from palette_bench.predict.importing.conventions import Axes, ComesIn, Convention, Resize, ValueRange
@@ -207,10 +207,32 @@ def row_image(row: NDArray[Any], values: ValueRange) -> Raw:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """An output of the set's size; ``how`` says what was done for it: ``as-is``, ``resized``, ``cropped`` or both."""
+    """An output of the set's size.
+
+    ``how`` says what was done for it: ``as-is``, ``pasted``, ``resized``, ``cropped`` or both.
+    """
 
     pixels: ImageU8
     how: str
+
+
+def paste_half(pixels: ImageU8, condition: Condition) -> Fitted | None:
+    """An output that is the hidden half alone, in its place; None for one of another shape.
+
+    A half is no square, so that no whole image can be taken for one.
+    """
+    if condition.hole is None:
+        return None
+    rows, columns = np.flatnonzero(condition.hole.any(axis=1)), np.flatnonzero(condition.hole.any(axis=0))
+    if not len(rows):
+        return None
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    height, width = len(rows), len(columns)
+    if height == width or pixels.shape[:2] != (height, width) or not condition.hole[box].all():
+        return None
+    whole = np.array(condition.image)
+    whole[box] = pixels
+    return Fitted(whole, "pasted")
 
 
 def fit(pixels: ImageU8, size: int, convention: Convention, resize: Resize | None) -> Fitted:
@@ -226,7 +248,10 @@ def fit(pixels: ImageU8, size: int, convention: Convention, resize: Resize | Non
     method = resize or (convention.resize if height == width == comes else None)
     if method is None or height != width:
         also = f" or {comes}x{comes}" if comes != size else ""
-        raise BadImageError(f"expected {size}x{size}{also}, found {width}x{height}")
+        panels = width // size
+        hint = f": {panels} panels? --crop {(panels - 1) * size},0 takes the last" if panels > 1 else ""
+        hint = hint if height == size and width == panels * size else ""
+        raise BadImageError(f"expected {size}x{size}{also}, found {width}x{height}{hint}")
     if surrounded:
         return Fitted(_centre(_resized(pixels, comes, method), size), "resized and cropped")
     return Fitted(_resized(pixels, size, method), "resized")

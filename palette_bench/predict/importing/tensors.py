@@ -90,7 +90,7 @@ def _pick(content: Array | Mapping[str, object], keys: Sequence[str], chosen: st
     if key is None:
         raise _KeyProblemError(f"keys {', '.join(map(str, content)) or 'none'}")
     value = content[key]
-    array = value if isinstance(value, np.ndarray) else _of_tensor(value)
+    array = value if isinstance(value, np.ndarray) else _of_tensors(value)
     if array is None:
         raise _KeyProblemError(f"{key} is {type(value).__name__}")
     return array, key
@@ -158,10 +158,35 @@ def _torch(path: Path) -> Array | Mapping[str, object]:
         ) from error
     if isinstance(content, Mapping):
         return content
-    array = _of_tensor(content)
+    array = _of_tensors(content)
     if array is None:
-        raise _KeyProblemError(type(content).__name__)
+        raise InputError(
+            "a file of tensors holds no images",
+            where=path,
+            expected="a tensor, tensors by name, or a list of tensors of one shape, an image or a batch each",
+            found=_shapes(content) if isinstance(content, list | tuple) else type(content).__name__,
+            next_step="save them as one: torch.save(torch.stack(images), ...)",
+        )
     return array
+
+
+def _shapes(values: Sequence[object]) -> str:
+    shapes = list(dict.fromkeys(str(list(getattr(value, "shape", ()))) for value in values))
+    return f"a list of {len(values)}, of the shapes {', '.join(shapes[:4]) or 'none'}"
+
+
+def _of_tensors(value: object) -> Array | None:
+    """A tensor, a list of images of one shape, or a list of batches of such, as one array; None for anything else."""
+    if not isinstance(value, list | tuple):
+        return _of_tensor(value)
+    parts = [_of_tensor(part) for part in value]
+    arrays = [part for part in parts if part is not None]
+    if not arrays or len(arrays) < len(parts) or {part.ndim for part in arrays} not in ({2}, {3}, {4}):
+        return None
+    batches = arrays[0].ndim == 4
+    if len({part.shape[batches:] for part in arrays}) > 1:
+        return None
+    return np.concatenate(arrays) if batches else np.stack(arrays)
 
 
 _HARMLESS = frozenset(("collections.OrderedDict",))

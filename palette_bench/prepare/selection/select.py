@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from palette_bench.common.canonical import lines_digest
 from palette_bench.common.errors import InputError, Problem
+from palette_bench.common.files import name_fault
+from palette_bench.images.decode import IMAGE_SUFFIXES
 from palette_bench.prepare.selection.ctest10k import ctest10k
 from palette_bench.prepare.selection.tfds_order import tfds_order
 from palette_bench.prepare.sources.datasets import PLACES_CATEGORIES, LabelledSource
@@ -37,8 +39,9 @@ class Item:
 
 
 def item_id(name: str) -> str:
-    """The name without its extension: what conditions, references and predictions are called."""
-    return str(PurePosixPath(name).with_suffix(""))
+    """The name without its extension, if it has that of an image: what conditions and predictions are called."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def with_list(protocol: Protocol, list_file: Path) -> tuple[Protocol, list[str]]:
@@ -227,6 +230,8 @@ def _check_ids(items: Sequence[Item], where: Path) -> None:
     for item in items:
         if not item.id.isprintable() or UNSAFE_CHARACTERS & set(item.id):
             problems.append(Problem("unsafe-name", repr(item.name), "has characters that file systems refuse"))
+        elif (fault := name_fault(item.id)) is not None:
+            problems.append(Problem("unsafe-name", repr(item.name), fault))
         above = [folder for folder in PurePosixPath(item.id).parents if folder.suffix in REFERENCE_SUFFIXES]
         if any(str(folder.with_suffix("")) in ids for folder in above):
             problems.append(Problem("unsafe-name", item.name, "its folder is called like another image's file"))

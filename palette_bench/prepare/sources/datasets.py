@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from palette_bench.common.errors import InputError, Problem
 from palette_bench.common.listing import Listing, Source, list_files
-from palette_bench.images.decode import IMAGE_SUFFIXES
+from palette_bench.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, format_of, is_readable
 from palette_bench.prepare.sources.labels import (
     IMAGENET_CLASSES,
     IMAGENET_NAME,
@@ -23,6 +23,13 @@ from palette_bench.protocol.definition import Family
 
 PLACES_NAME = re.compile(r"Places365_val_(\d{8})\.jpe?g", re.IGNORECASE)
 PLACES_CATEGORIES = 365
+NEEDS_DECODER = frozenset((".heic", ".heif", ".avif"))
+UNREAD_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".exr", ".svg", ".tga", ".ico"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    )
+)
 PLACES_LABEL_FILE = "places365_val.txt"
 PARENTS_WITH_LABELS = 4
 """How far above the images a label file of a usual name is looked for: Kaggle's lies four folders up."""
@@ -34,7 +41,8 @@ class LabelledSource:
 
     ``labels`` may cover more images than the source holds, or fewer; ``labels_from`` names where they are from.
     ``classes`` are the class names of a folder's labels. ``images`` is the kind of files (``original``, ``val_256``).
-    ``ignored`` are files that are no images.
+    ``ignored`` are files that are no images, ``unread`` images of formats that are not read, ``left_out`` folders of
+    thumbnails and deleted files.
     """
 
     source: Source
@@ -43,6 +51,8 @@ class LabelledSource:
     classes: tuple[str, ...] = ()
     images: str = "original"
     ignored: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def open_source(family: Family, where: Path, labels: Path | None) -> LabelledSource:
@@ -190,9 +200,17 @@ def open_folder(listing: Listing) -> LabelledSource:
     """Any images, named by their relative path; labels are the first-level folders if every image is in one."""
     paths: dict[str, str] = {}
     ignored: list[str] = []
+    unread: list[str] = []
     for path in listing.entries:
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES - NEEDS_DECODER:
             paths[path] = path
+            continue
+        # What is in a file decides, not what it is called.
+        file_format = format_of(next(listing.heads([path], HEAD_BYTES)))
+        if file_format is not None and is_readable(file_format):
+            paths[path] = path
+        elif file_format is not None or PurePosixPath(path).suffix.lower() in UNREAD_SUFFIXES:
+            unread.append(path)
         else:
             ignored.append(path)
     if not paths:
@@ -200,14 +218,17 @@ def open_folder(listing: Listing) -> LabelledSource:
             "the source holds no images",
             where=listing.where,
             expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}",
-            found=f"{len(ignored)} other files" if ignored else f"an empty {'archive' if listing.is_tar else 'folder'}",
+            found=f"{len(ignored) + len(unread)} other files"
+            if ignored or unread
+            else f"an empty {'archive' if listing.is_tar else 'folder'}",
             next_step="point --source at the folder or .tar that holds the images",
         )
     source = listing.source(paths)
+    without_labels = LabelledSource(source, ignored=tuple(ignored), unread=tuple(unread), left_out=listing.left_out)
     tops = {path: path.split("/")[0] for path in paths if "/" in path}
     classes = tuple(sorted(set(tops.values())))
     if len(tops) < len(paths) or len(classes) < 2:
-        return LabelledSource(source, ignored=tuple(ignored))
+        return without_labels
     index = {name: i for i, name in enumerate(classes)}
     labels = {path: index[top] for path, top in tops.items()}
-    return LabelledSource(source, labels, listing.where, classes, ignored=tuple(ignored))
+    return replace(without_labels, labels=labels, labels_from=listing.where, classes=classes)
