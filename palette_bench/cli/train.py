@@ -30,6 +30,7 @@ Examples:
 @click.option("--log-every", type=click.IntRange(1), default=100, show_default=True, help="Steps a line of metrics.")
 @click.option("--samples-every", type=click.IntRange(0), default=0, help="Steps between pictures of samples; 0: none.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile first.")
+@click.option("--bf16", is_flag=True, help="Compute in bfloat16 on a processor too; a GPU always does.")
 @click.option("--recompute-above", type=click.IntRange(1), help="Save memory: keep no activations of wider sides.")
 @click.option("--keep-scenes", is_flag=True, help="Draw scenes32 once, into the home folder, for several trainings.")
 @click.option("--tensorboard", is_flag=True, help="Write event files too (extra: tensorboard).")
@@ -51,6 +52,7 @@ def command(
     samples_every: int,
     *,
     compiled: bool,
+    bf16: bool,
     recompute_above: int | None,
     keep_scenes: bool,
     tensorboard: bool,
@@ -100,6 +102,7 @@ def command(
         log_every=log_every,
         samples_every=samples_every,
         compile=compiled,
+        bfloat16=bf16,
         recompute_above=recompute_above,
         tensorboard=tensorboard,
         initial=start_from,

@@ -113,6 +113,9 @@ def test_even_steps_in_signal_to_noise_ratio_go_from_the_end_of_training_to_its_
 # Which noise levels are trained.
 
 
+ON_THE_SCHEDULE = [one for one in GammaDistribution if one is not GammaDistribution.LOGNORMAL]
+
+
 def grid(segments: int, places: int) -> Floats:
     """Every segment ``places`` times, evenly within it."""
     t = (np.repeat(np.arange(segments), places) + 0.5) / segments
@@ -122,7 +125,7 @@ def grid(segments: int, places: int) -> Floats:
 def test_gamma_is_a_function_of_the_draws_and_each_example_has_its_own() -> None:
     draws = np.array([[0.0, 0.0], [0.0, 0.999999], [0.5, 0.25], [np.nextafter(1.0, 0.0), 0.0]])
     gammas = TRAINING.gammas
-    for distribution in GammaDistribution:
+    for distribution in ON_THE_SCHEDULE:
         gamma = gamma_of(draws, distribution)
         np.testing.assert_array_equal(gamma, gamma_of(draws, distribution))
         one_by_one = [gamma_of(draw[None], distribution)[0] for draw in draws]
@@ -149,13 +152,25 @@ def test_gamma_is_uniform_within_a_segment_and_segments_are_equally_likely() -> 
 def test_the_three_distributions_hardly_differ() -> None:
     means = {
         distribution: gamma_of(grid(2000, 200), distribution).reshape(2000, 200).mean(axis=1)
-        for distribution in GammaDistribution
+        for distribution in ON_THE_SCHEDULE
     }
     piecewise = means[GammaDistribution.PIECEWISE]
     difference = np.abs(means[GammaDistribution.SQRT_PIECEWISE] / piecewise - 1)
     assert 3e-6 < difference.max() < 4.5e-6
     # The twin: gamma_t itself is off by half a segment, 0.5 % at the end.
     assert 4e-3 < np.abs(means[GammaDistribution.DISCRETE] / piecewise - 1).max() < 6e-3
+
+
+def test_under_the_lognormal_distribution_ln_sigma_is_normal_within_the_range_of_training() -> None:
+    gamma = gamma_of(grid(20_000, 1), GammaDistribution.LOGNORMAL)
+    log_sigma = 0.5 * np.log((1 - gamma) / gamma)
+    assert (np.diff(log_sigma) >= 0).all()
+    assert log_sigma.mean() == pytest.approx(-0.4, abs=1e-3)
+    assert log_sigma.std() == pytest.approx(1.3, rel=2e-3)
+    # Where edges and texture are decided, sigma 0.1 to 2, is most of it; the schedule has a fifth there.
+    assert ((np.exp(log_sigma) > 0.1) & (np.exp(log_sigma) < 2)).mean() == pytest.approx(0.727, abs=0.01)
+    ends = gamma_of(np.array([[0.0, 0.0], [np.nextafter(1.0, 0.0), 0.0]]), GammaDistribution.LOGNORMAL)
+    assert TRAINING.gammas[1] >= ends[0] > ends[1] >= SMALLEST_TRAINED
 
 
 def test_quartiles_are_quarters_of_the_steps() -> None:
@@ -284,3 +299,8 @@ def test_the_loss_in_velocity_is_that_of_the_velocity_and_in_the_image_that_of_t
     torch.testing.assert_close(of_noise * weight_of(gamma, LossTarget.IMAGE, norm), of_image, rtol=2e-3, atol=0.0)
     assert not torch.allclose(of_velocity, of_image, rtol=0.1)
     assert torch.equal(weight_of(gamma, LossTarget.NOISE, norm), torch.ones(4))
+    # Karras et al.: the image's squared error times (sigma^2 + 0.25) / (0.5 sigma)^2.
+    sigma = ((1 - gamma.double()) / gamma.double()).sqrt()
+    squared = sigma.square() * (sigma.square() + 0.25) / (0.5 * sigma).square()
+    expected = squared if norm is LossNorm.L2 else squared.sqrt()
+    torch.testing.assert_close(weight_of(gamma, LossTarget.EDM, norm).double(), expected, rtol=1e-5, atol=0.0)

@@ -124,6 +124,31 @@ def test_ddim_with_eta_one_is_ancestral_sampling_with_the_posterior_variance() -
     assert (twin - other).abs().max() > 0.01
 
 
+# Steps in sigma, and a solver with noise.
+
+
+def test_steps_in_sigma_are_those_of_karras() -> None:
+    config = read_sampler({"spacing": "karras", "steps": 5, "sigma_max": 30, "sigma_min": 0.02, "rho": 5})
+    gammas = config.gammas()
+    ends = 30.0**0.2, 0.02**0.2
+    expected = [(ends[0] + i / 4 * (ends[1] - ends[0])) ** 5 for i in range(5)]
+    assert [math.sqrt((1 - g) / g) for g in gammas[:0:-1]] == pytest.approx(expected, rel=1e-6)
+    assert gammas[0] == 1.0
+    assert replace(config, steps=1).gammas().tolist() == [1.0, 1 / 901]
+
+
+def test_the_solver_with_noise_is_the_one_without_at_eta_zero_and_has_the_worlds_spread_at_one() -> None:
+    config = SamplerConfig(kind=SamplerKind.DPMPP_2M_SDE, spacing=Spacing.KARRAS, steps=60, clip=Clip.NONE, eta=1.0)
+    shape = (64, 3, 16, 16)
+    drawn = sample(config, gaussian(0.1, 0.4), noise_of(0, shape, torch.float64), all_of)
+    assert float(drawn.mean()) == pytest.approx(0.1, abs=0.01)
+    assert float(drawn.std()) == pytest.approx(0.4, abs=0.01)
+    without = replace(config, kind=SamplerKind.DPMPP_2M, eta=0.0)
+    still, plain = (sample(one, gaussian(0.1, 0.4), noise_of(0), all_of) for one in (replace(config, eta=0.0), without))
+    assert torch.equal(still, plain)
+    assert (sample(config, gaussian(0.1, 0.4), noise_of(0), all_of) - plain).abs().max() > 0.1
+
+
 # The paper's sampler.
 
 
@@ -350,7 +375,7 @@ def test_everything_that_is_wrong_with_a_sampler_is_said_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         read_sampler(table)
     assert {problem.where for problem in caught.value.problems} == set(table)
-    assert "ancestral, ddim, dpmpp_2m, diffusers" in str(caught.value)
+    assert "ancestral, ddim, dpmpp_2m, dpmpp_2m_sde, diffusers" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -364,6 +389,11 @@ def test_everything_that_is_wrong_with_a_sampler_is_said_at_once() -> None:
         ({"steps": 1001}, "1 to 1000"),
         ({"steps": 469, "skip_noise_steps": True}, "1 to 468"),
         ({"steps": True}, "1 to 2000"),
+        ({"sigma_max": 80.0}, "sigma_max: only spacing karras"),
+        ({"spacing": "karras", "sigma_min": 100.0}, "sigma_min: expected less than sigma_max"),
+        ({"spacing": "karras", "sigma_max": 0.001}, "sigma_min: expected less than sigma_max"),
+        ({"spacing": "karras", "rho": 0}, "rho: expected 1 to 20"),
+        ({"spacing": "karras", "sigma_max": 1000.0}, "sigma_max: expected 0.001 to 150"),
     ],
 )
 def test_settings_that_would_mean_nothing_are_refused(table: Mapping[str, object], match: str) -> None:

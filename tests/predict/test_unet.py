@@ -7,17 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette_bench.common.errors import UsageError
 from palette_bench.predict.models.unet import (
     Attention,
+    Block,
     GammaEmbedding,
     Mixing,
     Network,
     NetworkConfig,
     NoisyInput,
     Output,
+    PixelNorm,
+    Resampler,
     ResidualBlock,
     count_parameters,
     preset,
@@ -55,6 +59,9 @@ def flop(network: Network, side: int) -> int:
         ("mini32", Mixing.BLOCKS, True, 1_211_660, 0.1014),
         ("mini32", Mixing.DILATED, True, 1_211_660, 0.1014),
         ("mini32", Mixing.LOCAL, True, 999_980, 0.0931),
+        ("small32", Mixing.GLOBAL, True, 1_699_884, 0.2602),
+        ("small32", Mixing.GLOBAL, False, 1_694_700, 0.2575),
+        ("small32", Mixing.BLOCKS, True, 2_058_732, 0.2906),
     ],
 )
 def test_a_preset_has_as_many_parameters_and_needs_as_many_operations_as_is_known(
@@ -123,7 +130,7 @@ def einsum_attention(qkv: Tensor, heads: int, *, heads_first: bool = True) -> Te
 def attention(window: int | None = None) -> Attention:
     made = Attention(32, tiny(), window=window)
     drawn(made)
-    made.norm = nn.Identity()  # type: ignore[assignment]
+    made.norm = nn.Identity()
     return made
 
 
@@ -169,6 +176,7 @@ def test_the_norm_of_attention_is_over_groups_of_channels_of_the_whole_image() -
     image = torch.randn((2, 32, 4, 4), generator=torch.Generator().manual_seed(0))
     grouped = image.reshape(2, 4, -1)
     scaled = (grouped - grouped.mean(-1, keepdim=True)) / (grouped.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+    assert isinstance(module.norm, nn.GroupNorm)
     expected = scaled.reshape(image.shape) * module.norm.weight[:, None, None] + module.norm.bias[:, None, None]
     with torch.no_grad():
         torch.testing.assert_close(module.norm(image), expected, rtol=1e-5, atol=1e-5)
@@ -264,6 +272,55 @@ def test_a_wiener_input_is_scaled_and_a_velocity_put_together_with_the_noisy_ima
     assert (said(NoisyInput.PLAIN, Output.NOISE) - last).abs().max() > 1e-3
     both = said(NoisyInput.WIENER, Output.VELOCITY)
     torch.testing.assert_close(both, (1 - root.square()).sqrt() * noisy + root * last)
+
+
+def test_edms_input_and_output_are_those_of_karras_for_images_of_half_the_spread() -> None:
+    image, noisy, gamma = noise_images(2, 16, 1), noise_images(2, 16, 2), torch.tensor([0.9, 0.04])
+    g = gamma[:, None, None, None]
+    sigma, spread = ((1 - g) / g).sqrt(), 0.5
+    c_in = (sigma.square() + spread**2).rsqrt()
+    with torch.no_grad():
+        last = network_of(tiny())(image, noisy / g.sqrt() * c_in, gamma)
+        config = replace(tiny(), noisy_input=NoisyInput.UNIT, output=Output.EDM)
+        found = network_of(config)(image, noisy, gamma)
+    c_skip, c_out = spread**2 * c_in.square(), -sigma * spread * c_in
+    denoised = c_skip * noisy / g.sqrt() + c_out * last
+    torch.testing.assert_close(found, (noisy / g.sqrt() - denoised) / sigma, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pixel_norm_leaves_pixels_alone_and_gives_each_the_length_of_its_gains() -> None:
+    image = 5.0 * torch.randn((2, 16, 4, 4), generator=torch.Generator().manual_seed(0))
+    norm = PixelNorm(16)
+    torch.testing.assert_close(norm(image).square().mean(1), torch.ones(2, 4, 4), rtol=1e-4, atol=1e-4)
+    changed = image.clone()
+    changed[:, :, 1:] *= 3.0
+    assert torch.equal(norm(changed)[:, :, 0], norm(image)[:, :, 0])
+    assert norm(image.bfloat16()).dtype == torch.bfloat16
+
+
+def test_attention_over_unit_queries_cannot_be_sharpened_by_their_length() -> None:
+    module = Attention(32, replace(tiny(), unit_queries=True), window=None)
+    drawn(module)
+    module.norm = nn.Identity()
+    image = torch.randn((2, 32, 4, 4), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        qkv = module.query_key_value(image).reshape(2, 2, 3, 16, 16)
+        query, key, value = (qkv[:, :, part].transpose(2, 3) for part in range(3))
+        cosine = functional.cosine_similarity(query[:, :, :, None], key[:, :, None], dim=4)
+        seen = torch.softmax(2.25 * 4.0 * cosine, 3) @ value
+        expected = image + module.project(seen.transpose(2, 3).reshape(2, 32, 4, 4))
+        torch.testing.assert_close(module(image), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_light_layout_sees_beyond_its_squares_and_changes_channels_between_levels() -> None:
+    network = network_of(replace(preset("small32"), multipliers=(1, 2, 4), attention=(4,)))
+    image = noise_images(2, 32)
+    assert network(image, image, torch.ones(2)).shape == image.shape
+    between = [tuple(part.layer.weight.shape) for part in network.modules() if isinstance(part, Resampler)]
+    assert between == [(96, 48, 2, 2), (192, 96, 2, 2), (4 * 96, 192, 1, 1), (4 * 48, 96, 1, 1)]
+    assert network.stem.kernel_size == (3, 3)
+    network.recompute_above(8)
+    assert [block.recompute for block in network.encoder if isinstance(block, Block)] == [True, False, False]
 
 
 @pytest.mark.parametrize("patch", [1, 2])

@@ -6,6 +6,7 @@ known; a task without a hole has ones everywhere. MODEL_FACTS A1 to A7 number th
 
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from palette_bench.predict.models.schedules import TRAINING, Floats
+from palette_bench.predict.models.unet import DATA_SPREAD, noisy_variance
 
 
 class GammaDistribution(StrEnum):
@@ -24,6 +26,13 @@ class GammaDistribution(StrEnum):
     """The same with sqrt(gamma) uniform (WaveGrad)."""
     DISCRETE = "discrete"
     """gamma_t itself (DDPM)."""
+    LOGNORMAL = "lognormal"
+    """ln sigma normal, ``LOG_SIGMA``, sigma^2 = (1 - gamma) / gamma, within the range of training (Karras et al.
+    2022): most examples have the noise at which edges, texture and colour are decided."""
+
+
+LOG_SIGMA = NormalDist(-0.4, 1.3)
+"""How ln sigma is distributed under ``GammaDistribution.LOGNORMAL``."""
 
 
 class LossNorm(StrEnum):
@@ -43,6 +52,9 @@ class LossTarget(StrEnum):
     """sqrt(gamma) noise - sqrt(1 - gamma) image (Salimans and Ho, 2022): all noise levels count."""
     IMAGE = "image"
     """The image: an error counts the same wherever it is made, and hardly where next to nothing is hidden by noise."""
+    EDM = "edm"
+    """The image times 1 / c_out (Karras et al. 2022): an error of what the network itself gives under ``Output.EDM``
+    counts the same at every noise level."""
 
 
 class MaskNorm(StrEnum):
@@ -91,6 +103,10 @@ def gamma_of(draws: Floats, distribution: GammaDistribution) -> Floats:
             gamma = np.square(np.sqrt(low) + draws[:, 1] * (np.sqrt(high) - np.sqrt(low)))
         case GammaDistribution.DISCRETE:
             gamma = low
+        case GammaDistribution.LOGNORMAL:
+            places = np.clip(draws[:, 0], 1e-9, 1.0 - 1e-9)
+            log_sigma = np.array([LOG_SIGMA.inv_cdf(place) for place in places.tolist()])
+            gamma = np.clip(1.0 / (1.0 + np.exp(2.0 * log_sigma)), gammas[-1], gammas[1])
     return gamma
 
 
@@ -131,4 +147,6 @@ def weight_of(gamma: Tensor, target: LossTarget, norm: LossNorm) -> Tensor:
             squared = gamma.reciprocal()
         case LossTarget.IMAGE:
             squared = (1.0 - gamma) / gamma
+        case LossTarget.EDM:
+            squared = noisy_variance(gamma) / (DATA_SPREAD**2 * gamma)
     return squared.sqrt() if norm is LossNorm.L1 else squared

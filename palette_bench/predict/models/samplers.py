@@ -21,6 +21,7 @@ from palette_bench.predict.models.schedules import (
     TRAINING,
     Floats,
     evenly_in_logsnr,
+    evenly_in_sigma,
     noise_steps,
     respaced,
 )
@@ -40,6 +41,8 @@ class SamplerKind(StrEnum):
     DDIM = "ddim"
     DPMPP_2M = "dpmpp_2m"
     """DPM-Solver++ of second order, multistep (Lu et al. 2022)."""
+    DPMPP_2M_SDE = "dpmpp_2m_sde"
+    """The same solver for the equation with noise: ``eta`` 1 replaces all of it from step to step, 0 is none."""
     DIFFUSERS = "diffusers"
     """A scheduler of diffusers, named by ``scheduler``: `palette_bench.predict.models.diffusers_bridge`."""
 
@@ -53,6 +56,9 @@ class Spacing(StrEnum):
     """Evenly spaced steps of the schedule of training."""
     LOGSNR = "logsnr"
     """Evenly in log(gamma / (1 - gamma)) over the range of training."""
+    KARRAS = "karras"
+    """Evenly in sigma^(1 / rho) from ``sigma_max`` to ``sigma_min``, sigma^2 = (1 - gamma) / gamma (Karras et al.
+    2022): few calls, all of them where something is decided."""
 
 
 class Variance(StrEnum):
@@ -80,8 +86,8 @@ class SamplerConfig:
 
     ``skip_noise_steps`` leaves out the steps of the paper's schedule with less signal than the network ever saw in
     training (532 of 1000): they cost half of the time, and with a clipped estimate they cannot move the noise that the
-    others start from by more than 0.0067, sqrt(gamma_468). ``eta`` is DDIM's share of fresh noise. ``scheduler`` and
-    its ``options`` are of diffusers, which has spacing and clipping of its own.
+    others start from by more than 0.0067, sqrt(gamma_468). ``eta`` is the share of fresh noise of DDIM and of the
+    solver with noise. ``scheduler`` and its ``options`` are of diffusers, which has spacing and clipping of its own.
     """
 
     kind: SamplerKind = SamplerKind.ANCESTRAL
@@ -91,6 +97,9 @@ class SamplerConfig:
     clip: Clip = Clip.UNIT
     skip_noise_steps: bool = False
     eta: float = 0.0
+    sigma_max: float = 80.0
+    sigma_min: float = 0.002
+    rho: float = 7.0
     scheduler: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
 
@@ -98,6 +107,8 @@ class SamplerConfig:
         """gamma_0 = 1 and the gammas at which the network is called, descending; float64 [calls + 1]."""
         if self.spacing is Spacing.LOGSNR:
             return evenly_in_logsnr(float(TRAINING.gammas[1]), SMALLEST_TRAINED, self.steps)
+        if self.spacing is Spacing.KARRAS:
+            return evenly_in_sigma(self.sigma_max, self.sigma_min, self.rho, self.steps)
         if self.spacing is Spacing.TRAINING:
             return respaced(TRAINING.gammas, self.steps)
         every = INFERENCE.gammas
@@ -119,11 +130,16 @@ _READ_BY = {
     "clip": _OWN,
     "skip_noise_steps": _OWN,
     "variance": frozenset({SamplerKind.ANCESTRAL}),
-    "eta": frozenset({SamplerKind.DDIM}),
+    "eta": frozenset({SamplerKind.DDIM, SamplerKind.DPMPP_2M_SDE}),
+    "sigma_max": _OWN,
+    "sigma_min": _OWN,
+    "rho": _OWN,
     "scheduler": frozenset({SamplerKind.DIFFUSERS}),
     "options": frozenset({SamplerKind.DIFFUSERS}),
 }
 """Settings that only some kinds look at; for others they would say something that is not so."""
+_KARRAS = {"sigma_max": (0.001, 150.0), "sigma_min": (0.001, 150.0), "rho": (1.0, 20.0)}
+"""The settings of spacing karras and their ranges: that of sigma is the range of training."""
 
 
 def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
@@ -146,6 +162,18 @@ def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
     ]
     if values.get("skip_noise_steps") and values.get("spacing", Spacing.PAPER) is not Spacing.PAPER:
         problems.append(Problem("no such setting", "skip_noise_steps", "only spacing paper has such steps"))
+    if values.get("spacing") is not Spacing.KARRAS:
+        problems += [
+            Problem("no such setting", name, "only spacing karras has a range of its own")
+            for name in _KARRAS
+            if name in values
+        ]
+    elif not problems:
+        low, high = (
+            float(str(values.get(name, getattr(SamplerConfig(), name)))) for name in ("sigma_min", "sigma_max")
+        )
+        if low >= high:
+            problems.append(Problem("wrong value", "sigma_min", f"expected less than sigma_max {high}, found {low}"))
     if problems:
         raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/sampling.md")
     config = SamplerConfig(**values)  # type: ignore[arg-type]
@@ -171,6 +199,11 @@ def _read(name: str, value: object) -> object:
     if name == "eta":
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
             raise ValueError("0 to 1")
+        return float(value)
+    if name in _KARRAS:
+        low, high = _KARRAS[name]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{low:g} to {high:g}")
         return float(value)
     if name == "scheduler" and not isinstance(value, str):
         raise ValueError("text")
@@ -204,7 +237,9 @@ def sample(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) ->
         case SamplerKind.DDIM:
             return _ddim(config, denoise, noise, keep)
         case SamplerKind.DPMPP_2M:
-            return _dpmpp_2m(config, denoise, noise, keep)
+            return _dpmpp_2m(config, denoise, noise, keep, eta=0.0)
+        case SamplerKind.DPMPP_2M_SDE:
+            return _dpmpp_2m(config, denoise, noise, keep, eta=config.eta)
         case SamplerKind.DIFFUSERS:
             from palette_bench.predict.models.diffusers_bridge import sample_with_diffusers
 
@@ -253,7 +288,7 @@ def _ddim(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) -> 
     return y
 
 
-def _dpmpp_2m(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) -> Tensor:
+def _dpmpp_2m(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep, *, eta: float) -> Tensor:
     gammas = config.gammas()
     y = keep(noise())
     previous: tuple[Tensor, float] | None = None
@@ -269,7 +304,10 @@ def _dpmpp_2m(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep)
             earlier, earlier_step = previous
             ratio = step / (2.0 * earlier_step)
             mixed = (1.0 + ratio) * start - ratio * earlier
-        y = math.sqrt((1.0 - before) / (1.0 - gamma)) * y - math.sqrt(before) * math.expm1(-step) * mixed
+        left = math.sqrt((1.0 - before) / (1.0 - gamma)) * math.exp(-eta * step)
+        y = left * y - math.sqrt(before) * math.expm1(-(1.0 + eta) * step) * mixed
+        if eta > 0.0:
+            y = y + math.sqrt((1.0 - before) * -math.expm1(-2.0 * eta * step)) * noise()
         y = keep(y)
         previous = (start, step)
     raise AssertionError("a schedule without steps")

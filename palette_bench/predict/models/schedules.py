@@ -73,3 +73,14 @@ def evenly_in_logsnr(largest: float, smallest: float, steps: int) -> Floats:
     ends = np.log([largest / (1.0 - largest), smallest / (1.0 - smallest)])
     logsnr = np.linspace(ends[0], ends[1], steps, dtype=np.float64)
     return np.concatenate([[1.0], 1.0 / (1.0 + np.exp(-logsnr))])
+
+
+def evenly_in_sigma(largest: float, smallest: float, rho: float, steps: int) -> Floats:
+    """1, then the gammas of ``steps`` sigmas from ``smallest`` to ``largest``, even in sigma^(1 / rho); [steps + 1].
+
+    sigma^2 = (1 - gamma) / gamma (Karras et al. 2022, equation 5). A single step is one from ``largest``.
+    """
+    if steps == 1:
+        return np.array([1.0, 1.0 / (1.0 + largest * largest)])
+    sigma = np.linspace(smallest ** (1.0 / rho), largest ** (1.0 / rho), steps, dtype=np.float64) ** rho
+    return np.concatenate([[1.0], 1.0 / (1.0 + sigma * sigma)])

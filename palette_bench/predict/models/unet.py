@@ -22,6 +22,13 @@ from torch.utils.checkpoint import checkpoint
 from palette_bench.common.errors import UsageError
 
 MAX_PERIOD = 10_000.0
+DATA_SPREAD = 0.5
+"""The standard deviation of images that EDM's preconditioning takes for granted (sigma_data)."""
+
+
+def noisy_variance(gamma: Tensor) -> Tensor:
+    """The variance of sqrt(gamma) image + sqrt(1 - gamma) noise for images of ``DATA_SPREAD``; [n] to [n]."""
+    return 1.0 - gamma * (1.0 - DATA_SPREAD**2)
 
 
 class Mixing(StrEnum):
@@ -75,6 +82,9 @@ class Output(StrEnum):
     VELOCITY = "velocity"
     """v of sqrt(1 - gamma) y + sqrt(gamma) v (Salimans & Ho 2022). Where there is almost nothing but noise, the noise
     is y itself, and a small network need not learn to copy it to a hundredth."""
+    EDM = "edm"
+    """The same for images of a standard deviation of ``DATA_SPREAD`` in place of 1: the preconditioning of Karras et
+    al. 2022 (Table 1), c_skip and c_out, in terms of gamma, sigma^2 = (1 - gamma) / gamma."""
 
 
 class NoisyInput(StrEnum):
@@ -85,10 +95,37 @@ class NoisyInput(StrEnum):
     WIENER = "wiener"
     """Times sqrt(gamma), the best linear estimate of an image of unit variance. The less there is to see, the less
     noise a small network has to keep out of its few channels: near gamma 0 it is the regression."""
+    UNIT = "unit"
+    """Divided by its standard deviation where images have one of ``DATA_SPREAD``: c_in of Karras et al. 2022."""
 
     def of(self, noisy: Tensor, gamma: Tensor) -> Tensor:
         """What the network is given of noisy images [n, 3, h, w] at ``gamma`` [n]."""
-        return noisy * gamma.sqrt()[:, None, None, None] if self is NoisyInput.WIENER else noisy
+        match self:
+            case NoisyInput.PLAIN:
+                return noisy
+            case NoisyInput.WIENER:
+                return noisy * gamma.sqrt()[:, None, None, None]
+            case NoisyInput.UNIT:
+                return noisy * noisy_variance(gamma).rsqrt()[:, None, None, None]
+
+
+class Norm(StrEnum):
+    """What the blocks normalise by."""
+
+    GROUP = "group"
+    """Mean and variance of groups of channels over the whole image: ADM's."""
+    RMS = "rms"
+    """The root mean square over the channels of each pixel: nothing is summed over the image."""
+
+
+class Layout(StrEnum):
+    """What stands between the levels and before the first."""
+
+    ADM = "adm"
+    """A residual block that halves or doubles the side; a stem that sees one square of pixels at a time."""
+    LIGHT = "light"
+    """One linear layer over squares of 2x2 that also changes the channels; a stem that sees 3x3 squares. For small
+    networks, whose residual blocks are better spent at the finest level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +149,10 @@ class NetworkConfig:
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
     output: Output = Output.NOISE
     noisy_input: NoisyInput = NoisyInput.PLAIN
+    norm: Norm = Norm.GROUP
+    layout: Layout = Layout.ADM
+    unit_queries: bool = False
+    """Whether attention compares queries and keys of one length each, so that no logit can grow beyond bounds."""
     dropout: float = 0.0
     image_inputs: bool = True
     """Whether the noisy image is an input beside the condition; the regression twin has none."""
@@ -142,6 +183,18 @@ PRESETS = {
     "mini32": NetworkConfig(
         size=32, channels=32, multipliers=(1, 1, 2), blocks=1, attention=(8, 4), head_channels=32, groups=8, patch=2
     ),
+    "small32": NetworkConfig(
+        size=32,
+        channels=48,
+        multipliers=(1, 2),
+        blocks=1,
+        attention=(8,),
+        head_channels=32,
+        patch=2,
+        norm=Norm.RMS,
+        layout=Layout.LIGHT,
+        unit_queries=True,
+    ),
     # The configuration that Janspiry's port publishes: it attends in the middle alone. 62.6 million parameters.
     "janspiry256": NetworkConfig(
         size=256, channels=64, multipliers=(1, 2, 4, 8), blocks=2, attention=(), head_channels=32
@@ -156,8 +209,25 @@ def preset(name: str, *, mixing: Mixing = Mixing.GLOBAL, image_inputs: bool = Tr
     return replace(PRESETS[name], mixing=mixing, image_inputs=image_inputs)
 
 
-def _norm(channels: int, config: NetworkConfig) -> nn.GroupNorm:
-    return nn.GroupNorm(config.groups, channels)
+class PixelNorm(nn.Module):
+    """Divides each pixel's channels by their root mean square and multiplies them by learned gains.
+
+    [n, c, h, w] to the same shape and type, computed in float32.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to the same shape."""
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(dim=1, keepdim=True) + 1e-5)
+        return (wide * scale * self.weight[None, :, None, None]).to(x.dtype)
+
+
+def _norm(channels: int, config: NetworkConfig) -> nn.Module:
+    return PixelNorm(channels) if config.norm is Norm.RMS else nn.GroupNorm(config.groups, channels)
 
 
 def _zeroed(module: nn.Conv2d) -> nn.Conv2d:
@@ -222,6 +292,7 @@ class Attention(nn.Module):
             raise ValueError(f"{channels} channels do not divide into heads of {config.head_channels}")
         self.heads = channels // config.head_channels
         self.window = window
+        self.unit_queries = config.unit_queries
         self.norm = _norm(channels, config)
         # One head's query, key and value lie side by side, as in ADM's checkpoints.
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
@@ -243,7 +314,14 @@ class Attention(nn.Module):
         n, channels, height, width = mixed.shape
         per_head = mixed.reshape(n, self.heads, channels // self.heads, height * width).transpose(2, 3)
         query, key, value = per_head.chunk(3, dim=3)  # [n, heads, h w, head_channels]
-        seen = functional.scaled_dot_product_attention(query, key, value)
+        if self.unit_queries:
+            # The logits are 2.25 sqrt(head_channels) times a cosine. Written out: a processor's own kernel is slow
+            # in bfloat16.
+            query, key = (functional.normalize(one.float(), dim=3) for one in (query, key))
+            logits = (query * (2.25 * math.sqrt(query.shape[3]))) @ key.transpose(2, 3)
+            seen = torch.softmax(logits.float(), dim=3) @ value.float()
+        else:
+            seen = functional.scaled_dot_product_attention(query, key, value)
         return seen.transpose(2, 3).reshape(n, channels // 3, height, width)
 
 
@@ -268,6 +346,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = residual
         self.attention = attention
+        self.resample = residual.resample
         self.rises = residual.resample is Resample.UP
         self.recompute = False
 
@@ -285,6 +364,22 @@ class Block(nn.Module):
         return mixed
 
 
+class Resampler(nn.Module):
+    """A linear layer over squares of 2x2 pixels: [n, inputs, h, w] to [n, outputs, h / 2, w / 2] or twice the side."""
+
+    def __init__(self, inputs: int, outputs: int, resample: Resample) -> None:
+        super().__init__()
+        self.resample = resample
+        self.rises = resample is Resample.UP
+        down = resample is Resample.DOWN
+        self.layer = nn.Conv2d(inputs, outputs, 2, stride=2) if down else nn.Conv2d(inputs, 4 * outputs, 1)
+
+    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+        """``x`` [n, inputs, h, w]; the embedding of the noise level, which a block has, is not looked at."""
+        out: Tensor = self.layer(x)
+        return out if self.resample is Resample.DOWN else functional.pixel_shuffle(out, 2)
+
+
 class Network(nn.Module):
     """The U-Net: a noisy image and its condition to the noise (Palette), or a condition to an image (regression)."""
 
@@ -294,11 +389,13 @@ class Network(nn.Module):
         channels, patch = config.channels, config.patch
         inputs = 6 if config.image_inputs else 3
         self.embed = nn.Sequential(nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, 4 * channels))
-        self.stem = (
-            nn.Conv2d(inputs, channels, 3, padding=1)
-            if patch == 1
-            else nn.Conv2d(inputs, channels, patch, stride=patch)
-        )
+        light = config.layout is Layout.LIGHT
+        if light:
+            self.stem = nn.Conv2d(inputs * patch * patch, channels, 3, padding=1)
+        elif patch == 1:
+            self.stem = nn.Conv2d(inputs, channels, 3, padding=1)
+        else:
+            self.stem = nn.Conv2d(inputs, channels, patch, stride=patch)
 
         self.encoder = nn.ModuleList()
         width, skips = channels, [channels]
@@ -308,7 +405,12 @@ class Network(nn.Module):
                 width = channels * multiplier
                 skips.append(width)
             if depth + 1 < len(config.multipliers):
-                self.encoder.append(Block(ResidualBlock(width, width, config, resample=Resample.DOWN), None))
+                if light:
+                    below = channels * config.multipliers[depth + 1]
+                    self.encoder.append(Resampler(width, below, Resample.DOWN))
+                    width = below
+                else:
+                    self.encoder.append(Block(ResidualBlock(width, width, config, resample=Resample.DOWN), None))
                 skips.append(width)
 
         window = config.sides[-1] // 2 if config.mixing is Mixing.LOCAL else None
@@ -327,7 +429,11 @@ class Network(nn.Module):
             for index in range(self._blocks_at(depth) + 1):
                 self.decoder.append(self._block(width + skips.pop(), channels * multiplier, depth, index))
                 width = channels * multiplier
-            if depth:
+            if depth and light:
+                above = channels * config.multipliers[depth - 1]
+                self.decoder.append(Resampler(width, above, Resample.UP))
+                width = above
+            elif depth:
                 self.decoder.append(Block(ResidualBlock(width, width, config, resample=Resample.UP), None))
 
         self.norm = _norm(width, config)
@@ -358,6 +464,8 @@ class Network(nn.Module):
         if noisy is not None:
             inputs = torch.cat([condition, self.config.noisy_input.of(noisy, gamma)], dim=1)
         level = functional.silu(self.embed(sinusoids(self.config.gamma_embedding.of(gamma), self.config.channels)))
+        if self.config.layout is Layout.LIGHT:
+            inputs = functional.pixel_unshuffle(inputs, self.config.patch)
         x = self.stem(inputs)
         skips = [x]
         for block in self.encoder:
@@ -375,7 +483,10 @@ class Network(nn.Module):
         if noisy is None or self.config.output is Output.NOISE:
             return out
         g = gamma[:, None, None, None]
-        return (1.0 - g).sqrt() * noisy + g.sqrt() * out
+        if self.config.output is Output.VELOCITY:
+            return (1.0 - g).sqrt() * noisy + g.sqrt() * out
+        variance = noisy_variance(g)
+        return (1.0 - g).sqrt() / variance * noisy + DATA_SPREAD * (g / variance).sqrt() * out
 
     def recompute_above(self, side: int) -> None:
         """Do not keep activations of blocks whose images are wider than ``side`` pixels: compute them twice."""
@@ -385,12 +496,13 @@ class Network(nn.Module):
     def _blocks_with_sides(self) -> Iterator[tuple[Block, int]]:
         side = self.config.size // self.config.patch
         for block in [*self.encoder, *self.middle, *self.decoder]:
-            if not isinstance(block, Block):
+            if not isinstance(block, Block | Resampler):
                 raise TypeError("a part of the network that is not a block")
-            if block.residual.resample is Resample.UP:
+            if block.resample is Resample.UP:
                 side *= 2
-            yield block, side
-            if block.residual.resample is Resample.DOWN:
+            if isinstance(block, Block):
+                yield block, side
+            if block.resample is Resample.DOWN:
                 side //= 2
 
 

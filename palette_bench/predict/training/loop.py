@@ -34,7 +34,7 @@ from palette_bench.predict.training.examples import Batch, ExampleStream, Traini
 from palette_bench.predict.training.grids import SampleGrid, to_png
 from palette_bench.predict.training.origin import check_origin, origin_of, write_origin
 from palette_bench.predict.training.ranks import Rank, joined
-from palette_bench.predict.training.recipe import Kind, Recipe
+from palette_bench.predict.training.recipe import Kind, Optimizer, Recipe
 
 METRICS_FILE = "metrics.jsonl"
 RECIPE_FILE = "recipe.json"
@@ -49,8 +49,8 @@ class Options:
     """How a training runs; nothing here moves the stream of examples.
 
     ``stop_at`` ends the run early at a step, to be continued. ``microbatch`` 0 is the whole share of a rank.
-    ``recompute_above`` is the widest side whose activations are kept. ``initial`` are weights to begin with, not random
-    ones; it matters at the first step alone.
+    ``bfloat16`` computes in bfloat16 on a processor too, as on a GPU. ``recompute_above`` is the widest side whose
+    activations are kept. ``initial`` are weights to begin with, not random ones; it matters at the first step alone.
     """
 
     device: str = "cpu"
@@ -64,6 +64,7 @@ class Options:
     samples_every: int = 0
     tensorboard: bool = False
     compile: bool = False
+    bfloat16: bool = False
     recompute_above: int | None = None
     initial: Path | None = None
 
@@ -170,6 +171,22 @@ def _dropout_seed(seed: int, index: int) -> int:
     return int.from_bytes(bytes.fromhex(fingerprint(["dropout", seed, index]))[:7], "little")
 
 
+def _is_inner(name: str, network: Network) -> bool:
+    """Whether a parameter is a convolution's kernel between stem and head."""
+    return network.get_parameter(name).ndim == 4 and not name.startswith(("stem.", "head."))
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """A kernel [outputs, inputs, h, w] as the matrix [outputs, h w inputs] that shares its memory, channels last."""
+    return kernel.detach().contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).reshape(len(kernel), -1)
+
+
+def _as_filters(matrix: Tensor, kernel: Tensor) -> Tensor:
+    """What ``_as_matrix`` has made a matrix of, in the shape of ``kernel``."""
+    outputs, inputs, height, width = kernel.shape
+    return matrix.reshape(outputs, height, width, inputs).permute(0, 3, 1, 2)
+
+
 class _Trainer:
     """Network, average and optimiser of a run."""
 
@@ -183,14 +200,19 @@ class _Trainer:
         self.names = [name for name, _ in self.network.named_parameters()]
         self.parameters: list[Tensor] = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters]
+        inner = {name for name in self.names if recipe.optimizer is Optimizer.MUON and _is_inner(name, self.network)}
+        self.by_name = dict(zip(self.names, self.parameters, strict=True))
         self.optimizer = torch.optim.Adam(
-            self.parameters,
+            [parameter for name, parameter in self.by_name.items() if name not in inner],
             lr=recipe.learning_rate,
             betas=recipe.betas,
             eps=recipe.epsilon,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        # Muon takes matrices: views of the kernels.
+        self.matrices = {name: _as_matrix(self.by_name[name]) for name in self.names if name in inner}
+        self.muon = torch.optim.Muon(list(self.matrices.values()), weight_decay=0.0) if inner else None
         runnable: nn.Module = self.network
         if rank.world > 1:
             ids = [rank.device] if rank.device.type == "cuda" else None
@@ -211,7 +233,10 @@ class _Trainer:
         self.network.load_state_dict(dict(checkpoint.model))
         for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
             average.copy_(checkpoint.ema[name])
-            if checkpoint.step:
+            if checkpoint.step and self.muon is not None and name in self.matrices:
+                momentum = _as_matrix(torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.first"]))
+                self.muon.state[self.matrices[name]] = {"momentum_buffer": momentum}
+            elif checkpoint.step:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(checkpoint.step), device=self.rank.device),
                     # Laid out as the parameter is: the fused kernel walks through memory, not through indices.
@@ -225,7 +250,11 @@ class _Trainer:
         moments: dict[str, Tensor] = {}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             state = self.optimizer.state.get(parameter)
-            if state:
+            if self.muon is not None and name in self.matrices:
+                if self.step:
+                    flat = self.muon.state[self.matrices[name]]["momentum_buffer"]
+                    moments[f"{name}.first"] = _as_filters(flat, parameter)
+            elif state:
                 moments[f"{name}.first"], moments[f"{name}.second"] = state["exp_avg"], state["exp_avg_sq"]
         model = dict(zip(self.names, (parameter.detach() for parameter in self.parameters), strict=True))
         return Checkpoint(self.step, self.recipe.canonical(), model, self.averaged, moments)
@@ -248,7 +277,7 @@ class _Trainer:
             # A resumed run drops what an uninterrupted one would have; another microbatch drops something else.
             torch.manual_seed(_dropout_seed(recipe.seed, int(batch.indices[0])))
         # SCORE: the network runs in bfloat16 on a GPU; noise, loss and everything before and after it in float32.
-        with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or self.options.bfloat16):
             if recipe.kind is Kind.REGRESSION:
                 predicted, target = self.run(condition, None, torch.ones_like(gamma)), image
             else:
@@ -266,7 +295,13 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.muon is not None:
+            self.muon.param_groups[0]["lr"] = recipe.rate_at(self.step, recipe.muon_rate)
+            for name, matrix in self.matrices.items():
+                gradient = self.by_name[name].grad
+                matrix.grad = None if gradient is None else _as_matrix(gradient)
+            self.muon.step()  # type: ignore[no-untyped-call]
+        self.network.zero_grad(set_to_none=True)
         decay = min(recipe.ema, (1 + self.step) / (10 + self.step)) if recipe.ema_warm_up else recipe.ema
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, 1.0 - decay)

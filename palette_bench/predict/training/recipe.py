@@ -29,6 +29,15 @@ from palette_bench.predict.models.unet import (
 from palette_bench.predict.training.degradations import Family
 
 
+class Optimizer(StrEnum):
+    """What turns gradients into steps."""
+
+    ADAM = "adam"
+    """The paper's."""
+    MUON = "muon"
+    """Muon (Jordan et al. 2024) for the convolutions between stem and head, at ``muon_rate``; Adam for the rest."""
+
+
 class Kind(StrEnum):
     """What is trained."""
 
@@ -74,6 +83,8 @@ class Recipe:
     learning_rate: float = 1e-4
     warm_up: int = 10_000
     cool_down: int = 0
+    optimizer: Optimizer = Optimizer.ADAM
+    muon_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
@@ -119,9 +130,10 @@ class Recipe:
         """The tasks and their rates, in the order of ``Family``."""
         return {family: float(self.tasks[family.value]) for family in Family if family.value in self.tasks}
 
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        rate = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
+    def rate_at(self, step: int, rate: float | None = None) -> float:
+        """The learning rate of a step, counted from 0, when it is ``rate`` (``learning_rate``) at its height."""
+        rate = self.learning_rate if rate is None else rate
+        rate = rate * min(1.0, (step + 1) / max(self.warm_up, 1))
         return rate * min(1.0, (self.steps - step) / self.cool_down) if self.cool_down else rate
 
     def cools_at(self, step: int) -> bool:

@@ -16,7 +16,15 @@ from torch import Tensor
 
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.images.types import ImageU8
-from palette_bench.predict.models.diffusion import KnownRegion, LossNorm, MaskNorm, loss_of, noisy_image
+from palette_bench.predict.models.diffusion import (
+    KnownRegion,
+    LossNorm,
+    LossTarget,
+    MaskNorm,
+    loss_of,
+    noisy_image,
+    weight_of,
+)
 from palette_bench.predict.models.palette import save_network
 from palette_bench.predict.models.unet import Network, ResidualBlock
 from palette_bench.predict.training import checkpoints, loop
@@ -25,6 +33,7 @@ from palette_bench.predict.training.export import export_weights
 from palette_bench.predict.training.loop import Options
 from palette_bench.predict.training.recipe import Kind, Recipe
 from palette_bench.predict.training.sources import SceneStream
+from tests.predict.tiny_network import network_of
 from tests.predict.training.runs import EACH_STEP, TINY, digests, last, metrics, recipe, run
 
 Weights = Mapping[str, Tensor]
@@ -128,7 +137,63 @@ def test_microbatches_change_rounding_alone(tmp_path: Path) -> None:
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"dropout": 0.2}, {"kind": "regression"}])
+FAST = {"network": "fast", "optimizer": "muon", "output": "edm", "noisy_input": "unit", "loss_target": "edm"}
+
+
+def newton_schulz(gradient: Tensor) -> Tensor:
+    """Muon's direction: the gradient [m, n] with all its singular values brought near one."""
+    x = (gradient / gradient.norm()).bfloat16()
+    x = x.T if len(x) > x.shape[1] else x
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.775 * a + 2.0315 * (a @ a)) @ x
+    turned: Tensor = x.T if len(gradient) > gradient.shape[1] else x
+    return turned.float()
+
+
+def test_muon_turns_inner_convolutions_by_orthogonal_steps_and_adam_the_rest(tmp_path: Path) -> None:
+    what = recipe(**FAST | {"gamma_distribution": "lognormal", "steps": 1, "warm_up": 0, "epsilon": 1e-12})
+    network = network_of(what.network_config)
+    first = tmp_path / "first.safetensors"
+    first.write_bytes(save_network(network.state_dict(), half=False))
+    run(what, tmp_path, Options(log_every=1, initial=first))
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    batch = stream_of(what).batch(range(what.batch))
+    condition, image, hole, noise = map(torch.from_numpy, (batch.condition, batch.image, batch.hole, batch.noise))
+    gamma = torch.from_numpy(batch.gamma).float()
+    said = network(condition, noisy_image(image, noise, gamma, hole, KnownRegion.CLEAN), gamma)
+    losses = loss_of(said, noise, hole, LossNorm.L2, MaskNorm.IMAGE) * weight_of(gamma, LossTarget.EDM, LossNorm.L2)
+    torch.autograd.backward(losses.mean())
+    after = last(tmp_path).model
+    turned = 0
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.any()
+        step = after[name] - before[name]
+        if parameter.ndim == 4 and not name.startswith(("stem.", "head.")):
+            turned += 1
+            flat = parameter.grad.permute(0, 2, 3, 1).flatten(1)
+            expected = -0.02 * max(1.0, flat.shape[0] / flat.shape[1]) ** 0.5 * newton_schulz(flat)
+            taken = step.permute(0, 2, 3, 1).flatten(1)
+            # Not nearer: what bfloat16 makes of the smallest singular values is chance.
+            assert float((taken * expected).sum() / (taken.norm() * expected.norm())) > 0.9
+            assert float(taken.norm()) == pytest.approx(float(expected.norm()), rel=0.1)
+        else:
+            assert float(step.abs().max()) <= 1.001e-3
+    assert turned > 3
+    assert float((after["head.weight"] - before["head.weight"]).abs().max()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_computing_in_bfloat16_on_a_processor_changes_rounding_alone(tmp_path: Path) -> None:
+    what = recipe(kind="regression", epsilon=1e-3, steps=2)
+    run(what, tmp_path / "wide")
+    run(what, tmp_path / "narrow", Options(log_every=1, bfloat16=True))
+    wide, narrow = (metrics(tmp_path / name)[-1]["loss"] for name in ("wide", "narrow"))
+    assert wide != narrow
+    assert narrow == pytest.approx(wide, rel=0.02)
+
+
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.2}, {"kind": "regression"}, FAST])
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(changes: dict[str, object], tmp_path: Path) -> None:
     what = recipe(**changes)
     run(what, tmp_path / "whole")
