@@ -58,7 +58,7 @@ def test_from_a_set_to_a_comparison(
     assert result.record.origin.model == "mirrored"
     assert len(result.items) == 2000
     assert result.metrics.loc["fid-scenes32", "value"] == result["fid-scenes32"] == result.metrics["value"].iloc[0]
-    assert "mirrored: uncrop on scenes32, 2000 items" in repr(result).replace("Result ", "")
+    assert repr(result).startswith("<Result preds: uncrop on scenes32, 2000 items: FID 19.07 ")
     assert "<table" in result._repr_html_()
     assert pb.read_result("results/mirrored").record == result.record
 
