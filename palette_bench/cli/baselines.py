@@ -32,7 +32,7 @@ def command(names: tuple[str, ...], task_name: str | None, *, as_json: bool) -> 
 
     chosen = [find_card(name) for name in names] or cards()
     if task_name is not None:
-        chosen = [card for card in chosen if task(task_name).name in card.tasks]
+        chosen = [card for card in chosen if card.does(task(task_name).name)]
     offered = [] if names else entry_point_names()
     if as_json:
         console.print_json({"baselines": [_facts(card) for card in chosen], "entry_points": offered})

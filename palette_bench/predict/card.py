@@ -159,9 +159,16 @@ class Card:
         files = {word: self.folder / word for word in self.adapter.command if not Path(word).is_absolute()}
         return {word: file_digest(path) for word, path in files.items() if path.is_file()}
 
+    def does(self, task: str) -> bool:
+        """Whether the card names this task, or every listed task of its kind: then it does the others too."""
+        if task in self.tasks or task not in TASKS:
+            return task in self.tasks
+        alike = {name for name, listed in TASKS.items() if listed.kind is TASKS[task].kind}
+        return task not in alike and alike <= set(self.tasks)
+
     def check_can_do(self, task: str, size: int) -> None:
         """Raise UsageError when the card does not name this task, or this size of images."""
-        if task not in self.tasks:
+        if not self.does(task):
             raise UsageError(
                 f"model {self.name} cannot do this task", expected=f"one of {', '.join(self.tasks)}", found=task
             )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -211,3 +212,12 @@ def test_reading_cards_loads_no_torch() -> None:
     script = "import sys; from palette_bench.predict.card import cards; cards(); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"
+
+
+def test_a_card_that_names_every_jpeg_task_does_any_other_quality() -> None:
+    card = find_card("classical-median")
+    assert card.does("jpeg-qf50")
+    assert not card.does("uncrop")
+    assert not replace(card, tasks=("jpeg-qf5", "jpeg-qf10")).does("jpeg-qf50")
+    assert not replace(card, tasks=("jpeg-qf5", "jpeg-qf10")).does("jpeg-qf20")
+    assert not card.does("nothing")
