@@ -31,6 +31,7 @@ from palette_bench.publish.figures import account as figures
 from palette_bench.publish.leaderboard import build as leaderboard
 from palette_bench.publish.regress import runs as rows
 from palette_bench.publish.tables import miniature
+from palette_bench.publish.tables.layout import layouts, records_needed
 
 SET = "scenes32"
 ROOT = Path(__file__).parent.parent
@@ -68,7 +69,7 @@ def run(work: Path, only: str | None) -> None:
             preds=work / task / f"{model}-{find_card(model).fingerprint()[:12]}-{samples}",
             samples=samples,
         )
-        for task, model, samples in miniature.wanted(miniature.layouts())
+        for task, model, samples in records_needed(layouts())
         if (only is None or only in f"{task}/{model}") and not is_made(task, model, samples)
     ]
     for row, scored in rows.make_all(wanted, processes=default_jobs(), label="the miniature paper", progress=progress):
@@ -79,7 +80,7 @@ def run(work: Path, only: str | None) -> None:
 
 def trained_models() -> list[str]:
     """The networks of the tables: generalists, specialists, their L1 twins, then other architectures."""
-    models = dict.fromkeys(model for _, model, _ in miniature.wanted(miniature.layouts()))
+    models = dict.fromkeys(model for _, model, _ in records_needed(layouts()))
     networks = [model for model in models if "network" in find_card(model).training]
 
     def rank(model: str) -> int:

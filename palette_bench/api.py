@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from palette_bench.publish.compare import Comparison
     from palette_bench.publish.regress.manifest import Outcome
     from palette_bench.publish.report.build import Report
-    from palette_bench.publish.tables.paper import PaperTable
+    from palette_bench.publish.tables.table import Table
 
 PathLike = str | Path
 ModelFunction = Callable[[ModelInput], ImageU8]
@@ -346,7 +346,7 @@ def compare(left: Result | PathLike, right: Result | PathLike, *, only: Sequence
     return compare_sides(side(left), side(right), only=only)
 
 
-def table(number: str, results: Sequence[Result | PathLike] = (), *, set_name: str | None = None) -> "PaperTable":
+def table(number: str, results: Sequence[Result | PathLike] = (), *, set_name: str | None = None) -> "Table":
     """A table of the paper with results in their place; ``number`` as printed, such as ``"3"``."""
     from palette_bench.publish.tables import printed
     from palette_bench.publish.tables.paper import fill

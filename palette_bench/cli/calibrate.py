@@ -60,11 +60,11 @@ def command(
     """
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes
-    from palette_bench.publish.calibrate import calibrate, markdown, parse_bands
+    from palette_bench.publish.calibrate import calibrate, page, parse_bands, sheet
     from palette_bench.score.backbones.base import Backend
     from palette_bench.score.calibrating import Options
 
-    wanted = parse_bands(bands)
+    widths = parse_bands(bands)
     place = scoring_options.place(device, jobs)
     if not place.ranks.part.whole:
         raise UsageError("calibrate runs in one process", found="torchrun", next_step="use --jobs, or --device cuda")
@@ -77,32 +77,18 @@ def command(
         batch_size=batch_size,
         jobs=place.jobs,
     )
-    found = calibrate(set_name, options, bands=wanted, progress=place.progress())
+    calibration = calibrate(set_name, options, bands=widths, progress=place.progress())
     if out is not None:
-        write_bytes(out, markdown(found).encode())
+        write_bytes(out, page(calibration).encode())
     if as_json:
-        console.print_json(found.as_json())
+        console.print_json(calibration.as_json())
         return
-    from rich import box
-    from rich.table import Table
-
-    from palette_bench.publish.calibrate import sheet
-
-    printed = sheet(found)
+    printed = sheet(calibration)
     click.echo(printed.title)
     for line in printed.intro:
         click.echo(f"  {line}")
     for table in printed.tables:
-        drawn = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for number, heading in enumerate(table.headings):
-            drawn.add_column(heading, justify="right" if number > 1 else "left")
-        for group in table.groups:
-            for cells in group:
-                drawn.add_row(*cells)
-            drawn.add_section()
-        console.print_table(drawn)
-    for mark, text in printed.notes:
-        click.echo(f"  {mark}  {text}")
+        console.print_table(table)
     for line in printed.conclusions:
         click.echo(line)
     if out is not None:

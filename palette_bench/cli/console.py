@@ -1,6 +1,7 @@
 """What every command prints with: progress on stderr, results on stdout."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ import click
 from palette_bench.common.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as Drawn
+
+    from palette_bench.publish.tables.table import Table
 
 
 class _BarTask:
@@ -68,18 +71,27 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True, allow_nan=False))
 
 
-def print_table(table: "Table") -> None:
+def print_table(table: "Table | Drawn") -> None:
     """A result for people; as wide as it needs when stdout is not a terminal."""
     from rich.console import Console
 
-    if sys.stdout.isatty():
-        Console().print(table)
-    else:
-        Console(width=200).print(table)
+    from palette_bench.publish.tables.render import terminal
+    from palette_bench.publish.tables.table import Table
+
+    shown = Console() if sys.stdout.isatty() else Console(width=200)
+    if not isinstance(table, Table):
+        shown.print(table)
+        return
+    styled = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for part in terminal(table, width=shown.width, styled=styled):
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            shown.print(part)
 
 
 @contextmanager
-def refreshed(draw: "Callable[[], Table]", *, seconds: float = 2.0) -> Iterator[None]:
+def refreshed(draw: "Callable[[], Drawn]", *, seconds: float = 2.0) -> Iterator[None]:
     """Keep a table at the bottom of stderr while the block runs, drawn anew; nothing where stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield

@@ -88,9 +88,7 @@ def command(out: Path, *, jobs: int | None) -> None:
     ]
     draw(comparison_sheet(eval_set, blocks), "models.png")
 
-    from palette_bench.cli.tables import print_score_table
-
-    print_score_table(tasks_table(groups))
+    console.print_table(tasks_table(groups))
     click.echo(
         "The reference rows are what a perfect model would score. Palette is the shipped small model of this world;"
     )

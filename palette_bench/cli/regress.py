@@ -1,16 +1,11 @@
 """``palette-bench regress``."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from palette_bench.cli import console
 from palette_bench.cli.options import ANY_PATH, as_json, jobs
-
-if TYPE_CHECKING:
-    from palette_bench.publish.regress.manifest import Outcome
 
 
 @click.command(
@@ -28,7 +23,7 @@ Examples:
 )
 @click.option("--work", type=ANY_PATH, help="Where models write.  [default: $PALETTE_BENCH_HOME/regress/NAME]")
 @click.option("--device", default="cpu", show_default=True, help="Where the scoring networks run, e.g. cuda.")
-@click.option("--junit", type=ANY_PATH, help="Write JUnit XML, a case a cell.")
+@click.option("--junit", type=ANY_PATH, help="Write JUnit XML, a case per cell.")
 @click.option("--summary", type=ANY_PATH, help="Append a summary in GitHub-flavoured Markdown.")
 @jobs
 @as_json
@@ -66,11 +61,11 @@ def command(
     from palette_bench.common.home import home
     from palette_bench.common.resources import own_manifest
     from palette_bench.common.workers import default_jobs
-    from palette_bench.publish.regress import manifest as regression
-    from palette_bench.publish.regress import reports as regression_reports
+    from palette_bench.publish.regress import reports
+    from palette_bench.publish.regress.manifest import Status, counts, read_manifest
     from palette_bench.publish.regress.recompute import Sources, chosen_rows, regress
 
-    loaded = regression.read_manifest(manifest or own_manifest())
+    loaded = read_manifest(manifest or own_manifest())
     chosen = chosen_rows(loaded, rows)
     if not chosen:
         raise UsageError(
@@ -85,56 +80,25 @@ def command(
     )
     outcomes = list(regress(loaded, chosen, sources, progress=console.progress()))
     if junit is not None:
-        write_bytes(junit, regression_reports.junit(loaded, outcomes))
+        write_bytes(junit, reports.junit(loaded, outcomes))
     if summary is not None:
         earlier = summary.read_bytes() if summary.is_file() else b""
-        write_bytes(summary, earlier + regression_reports.summary(loaded, outcomes).encode())
-    found = regression.counts(outcomes)
+        write_bytes(summary, earlier + reports.summary(loaded, outcomes).encode())
+    of_status = counts(outcomes)
     if as_json:
         console.print_json(
             {
                 "manifest": loaded.name,
-                "counts": {status.value: count for status, count in found.items()},
+                "counts": {status.value: count for status, count in of_status.items()},
                 "cells": [outcome.as_json() for outcome in outcomes],
             }
         )
     else:
-        _print(loaded.titles, outcomes)
-        click.echo("  " + ", ".join(f"{count} {status.value}" for status, count in found.items() if count))
-        if found[regression.Status.UNTESTED] == len(outcomes):
+        console.print_table(reports.tables_table(loaded, outcomes))
+        for table in reports.cells_tables(outcomes):
+            console.print_table(table)
+        click.echo("  " + ", ".join(f"{count} {status.value}" for status, count in of_status.items() if count))
+        if of_status[Status.UNTESTED] == len(outcomes):
             click.echo("  nothing was scored: give --preds, or --from-model to run the models")
     failing = any(outcome.status.fails for outcome in outcomes)
     return int(ExitCode.REGRESSION if failing else ExitCode.OK)
-
-
-def _print(titles: Mapping[str, str], outcomes: "Sequence[Outcome]") -> None:
-    """A line a table, and a line for every cell that is neither reproducing nor untested."""
-    from itertools import groupby
-
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from palette_bench.publish.regress.manifest import Status, counts
-
-    drawn = Table(box=box.SIMPLE_HEAD)
-    drawn.add_column("table")
-    for heading in ("cells", *Status):
-        drawn.add_column(str(heading), justify="right")
-    for number, of_table in groupby(outcomes, key=lambda outcome: outcome.table):
-        of = counts(list(of_table))
-        drawn.add_row(
-            escape(f"{number}: {titles[number]}"), str(sum(of.values())), *(str(count) for count in of.values())
-        )
-    console.print_table(drawn)
-    worth_a_line = [outcome for outcome in outcomes if outcome.status not in (Status.REPRODUCING, Status.UNTESTED)]
-    if not worth_a_line:
-        return
-    cells = Table(box=box.SIMPLE_HEAD)
-    for heading in ("table", "row", "task", "recipe", "printed", "found", "status", ""):
-        cells.add_column(heading, justify="right" if heading in ("printed", "found") else "left")
-    for cell in worth_a_line:
-        found = "-" if cell.found is None else f"{cell.found:.6g}"
-        texts = (cell.table, cell.label, cell.task, cell.recipe, cell.printed, found, cell.status.value, cell.detail)
-        cells.add_row(*map(escape, texts), style="red" if cell.status.fails else None)
-    console.print_table(cells)

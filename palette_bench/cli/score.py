@@ -111,12 +111,13 @@ def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
     if as_json:
         console.print_json(schema.dump(record))
         return
-    from palette_bench.cli.tables import print_groups, print_others, print_score_table
-    from palette_bench.publish.tables.score import score_table
+    from palette_bench.publish.tables.score import groups_table, other_numbers, score_table
 
-    print_score_table(score_table([record]))
-    print_groups(record)
-    print_others(record)
+    console.print_table(score_table([record]))
+    if record.groups:
+        console.print_table(groups_table(record))
+    for line in other_numbers(record):
+        click.echo(f"  {line}")
     if record.known_change is not None:
         click.echo(f"  known region: changed by {record.known_change:.3f} grey levels before compositing")
     for metric in record.metrics.values():

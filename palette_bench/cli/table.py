@@ -1,6 +1,5 @@
 """``palette-bench table``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,10 @@ from palette_bench.cli.options import ANY_PATH, as_json
 
 if TYPE_CHECKING:
     from palette_bench.artifacts.record import ResultRecord
-    from palette_bench.publish.tables.paper import PaperTable
+    from palette_bench.publish.tables.table import Table
 
 SCENES32 = "scenes32"
+MINE = "mine"
 
 
 @click.command(
@@ -22,6 +22,7 @@ Examples:
   palette-bench table
   palette-bench table 4 results/imagenet-ctest10k-jpeg-qf5-mine
   palette-bench table 2 --set imagenet-ctest10k --format latex --bib paper.bib results/*
+  palette-bench table 4 --format latex --rows mine results/*
   palette-bench table C.1 --set scenes32 --format md
   palette-bench table 4 --later --format csv --out table-4.csv"""
 )
@@ -37,6 +38,13 @@ Examples:
     show_default=True,
     help="How to write the table.",
 )
+@click.option(
+    "--rows",
+    type=click.Choice(["all", "mine"]),
+    default="all",
+    show_default=True,
+    help="mine: with --format latex, the lines of your records alone, for a table of your own.",
+)
 @click.option("--out", type=ANY_PATH, help="File for the table.  [default: standard output]")
 @click.option("--bib", type=ANY_PATH, help="Also write the BibTeX entries that the methods sentence cites.")
 @as_json
@@ -46,6 +54,7 @@ def command(
     set_name: str | None,
     later: bool,
     format_name: str,
+    rows: str,
     out: Path | None,
     bib: Path | None,
     *,
@@ -60,10 +69,9 @@ def command(
     """
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes
-    from palette_bench.publish.tables import render as table_formats
     from palette_bench.publish.tables.citations import bibliography
     from palette_bench.publish.tables.methods import methods
-    from palette_bench.publish.tables.render import Format
+    from palette_bench.publish.tables.render import Format, latex_rows, written
 
     if number is None:
         _list(set_name, as_json=as_json)
@@ -77,32 +85,22 @@ def command(
         raise UsageError(
             "a file needs a format", expected="--format md, latex, csv, json or html", found=f"--out {out}"
         )
+    if rows == MINE and form is not Format.LATEX:
+        raise UsageError("rows alone are LaTeX", expected="--format latex --rows mine", found=f"--format {form}")
     records = _records(results)
     table = _miniature(number, records) if set_name == SCENES32 else _paper(number, records, set_name, later=later)
     text = methods(table)
     if bib is not None:
         write_bytes(bib, bibliography(text.citations).encode())
-    match form:
-        case Format.RICH:
-            from palette_bench.cli.tables import print_paper_table
-
-            print_paper_table(table)
-            return
-        case Format.MARKDOWN:
-            written = table_formats.as_markdown(table, text)
-        case Format.LATEX:
-            written = table_formats.as_latex(table, text)
-        case Format.HTML:
-            written = table_formats.as_html(table, text)
-        case Format.CSV:
-            written = table_formats.as_csv(table)
-        case Format.JSON:
-            written = json.dumps(table_formats.as_data(table, text), indent=2, allow_nan=False) + "\n"
+    if form is Format.RICH:
+        console.print_table(table)
+        return
+    shown = latex_rows(table) if rows == MINE else written(table, form, text)
     if out is not None:
-        write_bytes(out, written.encode())
+        write_bytes(out, shown.encode())
         click.echo(out)
     else:
-        click.echo(written, nl=False)
+        click.echo(shown, nl=False)
 
 
 def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
@@ -125,7 +123,7 @@ def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
     return records
 
 
-def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, later: bool) -> "PaperTable":
+def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, later: bool) -> "Table":
     from palette_bench.publish.tables import printed as published
     from palette_bench.publish.tables.paper import fill
 
@@ -134,12 +132,13 @@ def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, 
     return fill(printed, records, others=others, only_set=set_name)
 
 
-def _miniature(number: str, records: list["ResultRecord"]) -> "PaperTable":
+def _miniature(number: str, records: list["ResultRecord"]) -> "Table":
     from palette_bench.common.errors import UsageError
-    from palette_bench.publish.tables import miniature
+    from palette_bench.publish.tables.layout import layouts as all_layouts
+    from palette_bench.publish.tables.layout import records_needed
     from palette_bench.publish.tables.paper import fill_layout
 
-    layouts = miniature.layouts()
+    layouts = all_layouts()
     layout = next((layout for layout in layouts if layout.number.lower() == number.lower()), None)
     if layout is None:
         raise UsageError(
@@ -147,7 +146,7 @@ def _miniature(number: str, records: list["ResultRecord"]) -> "PaperTable":
             expected=f"one of {', '.join(layout.number for layout in layouts)}",
             found=number,
         )
-    return fill_layout(layout, _shipped(miniature.wanted([layout])), records)
+    return fill_layout(layout, _shipped(records_needed([layout])), records)
 
 
 def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "ResultRecord"]:
@@ -169,7 +168,7 @@ def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "Resul
 
 def _list(set_name: str | None, *, as_json: bool) -> None:
     """The tables there are."""
-    from palette_bench.publish.tables import miniature
+    from palette_bench.publish.tables import layout as miniature
     from palette_bench.publish.tables import printed as published
 
     rows = [

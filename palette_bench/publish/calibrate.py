@@ -7,7 +7,7 @@ is involved. So a reference row that one set of choices reproduces, and no other
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -22,8 +22,20 @@ from palette_bench.protocol.definition import (
     load_protocol,
     protocol_names,
 )
+from palette_bench.publish.tables import markup
 from palette_bench.publish.tables.printed import PublishedCell, published_rows
-from palette_bench.publish.tables.score import number_text
+from palette_bench.publish.tables.render import markdown, markdown_notes
+from palette_bench.publish.tables.table import (
+    Footnotes,
+    Table,
+    TableCell,
+    TableColumn,
+    TableGroup,
+    TableRow,
+    footnoted,
+    number_text,
+    words,
+)
 from palette_bench.score.calibrating import (
     Networks,
     NotComputed,
@@ -39,7 +51,6 @@ from palette_bench.score.scoring import recipes_of
 
 FOLDER = "folder"
 ROUNDING = 1e-9
-MARKS = "abcdefghijklmnopqrstuvwxyz"
 COLUMNS = (Column.FID, Column.IS, Column.CA)
 """The columns of a reference row that say something: PD of untouched images is 0 whatever it is."""
 
@@ -561,47 +572,16 @@ def _explained(explanation: Explanation, rows: Sequence[int] = ()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A calibration as it is printed: what is compared, a table for every prepared variant, footnotes, conclusions."""
+    """A calibration as it is printed: what is compared, a table for every prepared variant, conclusions."""
 
     title: str
     intro: tuple[str, ...]
-    tables: tuple["SheetTable", ...]
-    notes: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
     conclusions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SheetTable:
-    """One variant: a line a number, those of one column of the paper in one group."""
-
-    title: str
-    headings: tuple[str, ...]
-    groups: tuple[tuple[tuple[str, ...], ...], ...]
-
-
-class _Notes:
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """The mark of a footnote; the last mark stands for all that are left when marks are used up."""
-        if text not in self._texts:
-            self._texts.append(text)
-        return _mark(self._texts.index(text))
-
-    def listed(self) -> tuple[tuple[str, str], ...]:
-        """Mark and text of every footnote."""
-        return tuple((_mark(place), text) for place, text in enumerate(self._texts))
-
-
-def _mark(place: int) -> str:
-    again, letter = divmod(place, len(MARKS))
-    return MARKS[letter] * (again + 1)
-
-
 def sheet(calibration: Calibration) -> Sheet:
-    """The calibration as it is printed."""
-    notes = _Notes()
+    """The calibration as it is printed; footnotes of all tables stand below the last."""
     intro: list[str] = []
     for index, row in enumerate(calibration.printed):
         columns = "/".join(column.value.upper() for column in row.cells)
@@ -611,119 +591,111 @@ def sheet(calibration: Calibration) -> Sheet:
     if calibration.printed:
         bands = ", ".join(f"{c.value.upper()} ± {b}" for c, b in calibration.bands.items())
         intro.append(f"reproduced: within half a unit of the last printed digit and the band: {bands}")
-    tables = []
-    for variant in calibration.variants:
-        if variant.eval_set is None:
-            intro.append(f"{variant.set_id} is not prepared: {variant.command}")
-        else:
-            tables.append(_table(variant, variant.eval_set, calibration, notes))
+    intro += [f"{v.set_id} is not prepared: {v.command}" for v in calibration.variants if v.eval_set is None]
+    notes = Footnotes()
+    tables = [
+        footnoted(_table(variant, variant.eval_set, calibration.printed), notes)
+        for variant in calibration.variants
+        if variant.eval_set is not None
+    ]
+    tables = [*(replace(table, notes=()) for table in tables[:-1]), *tables[-1:]]
     title = f"untouched references of {calibration.set_name}"
-    return Sheet(title, tuple(intro), tuple(tables), notes.listed(), tuple(summary(calibration)))
+    return Sheet(title, tuple(intro), tuple(tables), tuple(summary(calibration)))
 
 
-def _table(variant: Variant, eval_set: EvalSet, calibration: Calibration, notes: _Notes) -> SheetTable:
-    printed = calibration.printed
-    heads = [f"{_letter(index)} {row.text}" for index, row in enumerate(printed)]
-    headings = ("recipe", "against", "references", "perfect samples", *heads)
-    lines = [(each.number.recipe, _number_line(each, variant, printed, notes)) for each in variant.numbers]
-    lines += [(missing.recipe, _missing_line(missing, printed, notes)) for missing in variant.missing]
+def _table(variant: Variant, eval_set: EvalSet, printed: Sequence[PrintedReference]) -> Table:
+    """A row per number of a variant, those of one column of the paper in one group."""
+    rows = [_number_row(each, variant, printed) for each in variant.numbers]
+    rows += [_missing_row(missing, printed) for missing in variant.missing]
     order = [recipe.name for recipe in recipes_of(eval_set)]
-    lines.sort(key=lambda line: order.index(line[0]))
-    groups = []
-    for column in COLUMNS:
-        group = tuple(cells for recipe, cells in lines if named(recipe).metric.column is column)
-        if group:
-            groups.append(group)
+    rows.sort(key=lambda row: order.index(row.key))
+    groups = [tuple(row for row in rows if named(row.key).metric.column is column) for column in COLUMNS]
     geometry = "" if eval_set.family is Family.SCENES32 else f", {variant.geometry}"
-    return SheetTable(f"{variant.set_id}{geometry}: {eval_set.count} images", headings, tuple(groups))
+    heads = ["against", "references", "perfect samples", *(f"{_letter(n)} {row.text}" for n, row in enumerate(printed))]
+    return Table(
+        title=f"{variant.set_id}{geometry}: {eval_set.count} images",
+        row_head="recipe",
+        columns=tuple(TableColumn(head=head, text=head == "against") for head in heads),
+        groups=tuple(TableGroup(rows=group) for group in groups if group),
+    )
 
 
-def _number_line(
-    each: JudgedNumber, variant: Variant, printed: Sequence[PrintedReference], notes: _Notes
-) -> tuple[str, ...]:
+def _number_row(each: JudgedNumber, variant: Variant, printed: Sequence[PrintedReference]) -> TableRow:
     number = each.number
     recipe = named(number.recipe)
-    text = "0" if number.by_definition else number_text(number.value, number.standard_error, recipe.digits)
-    text += f" {recipe.unit}" if recipe.unit else ""
+    remarks = []
     if number.by_definition:
-        text += f" {notes.mark('by definition: a set is at distance 0 from itself')}"
+        remarks.append("by definition: a set is at distance 0 from itself")
     if number.incomparable is not None:
-        text += f" {notes.mark('not comparable with anything: ' + number.incomparable)}"
-    against = number.reference or ""
-    if number.reference_count is not None:
-        against += f" ({number.reference_count})"
-    perfect = _perfect(number.expected, number.unexpected, notes)
-    cells = []
-    for index, _ in enumerate(printed):
-        found = [judged for judged in each.judged if judged.printed == index]
-        cells.append(_verdict_text(found[0], variant, number, printed[index], notes) if found else "")
-    return (number.recipe, against, text, perfect, *cells)
+        remarks.append(f"not comparable with anything: {number.incomparable}")
+    text = number_text(number.value, number.standard_error, recipe.digits, recipe.unit)
+    count = "" if number.reference_count is None else f" ({number.reference_count})"
+    verdicts = []
+    for index, row in enumerate(printed):
+        of_row = [judged for judged in each.judged if judged.printed == index]
+        verdicts.append(_verdict_cell(of_row[0], variant, number, row) if of_row else TableCell(text=""))
+    return TableRow(
+        label=number.recipe,
+        key=number.recipe,
+        cells=(
+            *words(f"{number.reference or ''}{count}"),
+            TableCell(text="0" if number.by_definition else text, value=number.value, remarks=tuple(remarks)),
+            _perfect_cell(number.expected, number.unexpected),
+            *verdicts,
+        ),
+    )
 
 
-def _missing_line(missing: NotComputed, printed: Sequence[PrintedReference], notes: _Notes) -> tuple[str, ...]:
+def _missing_row(missing: NotComputed, printed: Sequence[PrintedReference]) -> TableRow:
     why = missing.reason + (f": {missing.command}" if missing.command else "")
-    mark = notes.mark(f"not computed: {why}")
+    absent = TableCell(text="not computed", remarks=(f"not computed: {why}",))
     column = named(missing.recipe).metric.column
-    cells = [f"not computed {mark}" if column in row.cells else "" for row in printed]
-    perfect = _perfect(missing.expected, None, notes)
-    return (missing.recipe, missing.reference or "", f"not computed {mark}", perfect, *cells)
+    cells = [absent if column in row.cells else TableCell(text="") for row in printed]
+    return TableRow(
+        label=missing.recipe,
+        key=missing.recipe,
+        cells=(*words(missing.reference or ""), absent, _perfect_cell(missing.expected, None), *cells),
+    )
 
 
-def _perfect(expected: Sequence[Expectation], unexpected: str | None, notes: _Notes) -> str:
-    texts = []
-    for each in expected:
-        text = number_text(each.value, each.error, 2)
-        if len(expected) > 1:
-            how = {
-                Relation.PART: "if the set's images are part of the reference set",
-                Relation.DISJOINT: "if no image is in both",
-            }[each.relation]
-            text += f" {notes.mark(how)}"
-        texts.append(text)
-    if not texts and unexpected is not None:
-        return f"- {notes.mark('no expectation: ' + unexpected)}"
-    return ", ".join(texts)
+_HOW = {
+    Relation.PART: "if the set's images are part of the reference set",
+    Relation.DISJOINT: "if no image is in both",
+}
 
 
-def _verdict_text(
-    judged: Judged, variant: Variant, number: ReferenceNumber, printed: PrintedReference, notes: _Notes
-) -> str:
+def _perfect_cell(expected: Sequence[Expectation], unexpected: str | None) -> TableCell:
+    """What perfect samples score; where that has two readings, in their order."""
+    if not expected:
+        return TableCell(text="") if unexpected is None else TableCell(remarks=(f"no expectation: {unexpected}",))
+    text = ", ".join(number_text(each.value, each.error, 2) for each in expected)
+    readings = "; ".join(f"{each.value:.2f} {_HOW[each.relation]}" for each in expected)
+    return TableCell(text=text, remarks=(readings,) if len(expected) > 1 else ())
+
+
+def _verdict_cell(judged: Judged, variant: Variant, number: ReferenceNumber, printed: PrintedReference) -> TableCell:
     digits = printed.cells[judged.column].digits
     match judged.verdict:
         case Verdict.REPRODUCES:
-            return f"reproduces {digits}"
+            return TableCell(text=f"reproduces {digits}")
         case Verdict.DIFFERS:
             places = len(digits.partition(".")[2]) + 1
-            return f"differs by {judged.difference:+.{places}f}"
+            return TableCell(text=f"differs by {judged.difference:+.{places}f}")
         case Verdict.NOT_COMPARABLE:
             reason = number.incomparable or variant.incomparable or ""
-            return f"not comparable {notes.mark('not comparable with anything: ' + reason)}"
+            return TableCell(text="not comparable", remarks=(f"not comparable with anything: {reason}",))
 
 
-def markdown(calibration: Calibration) -> str:
+def page(calibration: Calibration) -> str:
     """The calibration as a page of GitHub-flavoured Markdown."""
     printed = sheet(calibration)
-    lines = [f"# {_escaped(printed.title)}", ""]
-    lines += [f"* {_escaped(line.strip())}" for line in printed.intro]
+    escape = markup.markdown
+    lines = [f"# {escape(printed.title)}", "", *(f"* {escape(line.strip())}" for line in printed.intro)]
     for table in printed.tables:
-        lines += ["", f"## {_escaped(table.title)}", "", _row(table.headings), _row(["---"] * len(table.headings))]
-        lines += [_row(cells) for group in table.groups for cells in group]
-    if printed.notes:
-        lines += ["", *(f"* {mark}: {_escaped(text)}" for mark, text in printed.notes)]
+        lines += ["", f"## {escape(table.title)}", "", *markdown(table), "", *markdown_notes(table)]
     lines += ["", "## What follows", ""]
-    for line in printed.conclusions:
-        lines.append(f"  * {_escaped(line.strip())}" if line.startswith("  ") else f"* {_escaped(line)}")
+    lines += [f"{'  ' if line.startswith('  ') else ''}* {escape(line.strip())}" for line in printed.conclusions]
     return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
-
-
-def _escaped(text: str) -> str:
-    for character in "\\|<>*`[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
 
 
 def parse_bands(texts: Sequence[str]) -> dict[Column, Band]:

@@ -5,7 +5,7 @@ The numbers are differences of paired items, first minus second (docs/comparing.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,16 @@ from palette_bench.artifacts.record import (
 )
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError
 from palette_bench.common.version import __version__
+from palette_bench.publish.tables.table import (
+    Table,
+    TableCell,
+    TableColumn,
+    TableGroup,
+    TableRow,
+    footnoted,
+    number_text,
+    words,
+)
 from palette_bench.score.groups import BAND_PERCENT, Grouping
 from palette_bench.score.metrics import paired
 from palette_bench.score.metrics.estimate import from_influence, of_mean
@@ -660,3 +670,148 @@ def _group_difference(
     errors = mine.standard_error, its.standard_error
     error = None if errors[0] is None or errors[1] is None else math.hypot(errors[0], errors[1])
     return GroupDifference(mine.value, its.value, error, paired=False)
+
+
+MOST_GROUPS = 24
+"""A table of groups has no more rows than this; ``--json`` has them all."""
+LEAST_P = 0.001
+NO_P_OF_GROUPS = "no p-values here: of twenty groups that do not differ, one is two standard errors off by chance"
+UNPAIRED = "unpaired: items.csv does not say what an item does to this number: the error is that of different images"
+UNPAIRED_GROUP = "unpaired: the error is that of different images and nearly always too large"
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """The comparison as it is printed: the differences, the images that differ most, and the groups."""
+    tables = [_metrics_table(comparison)]
+    if comparison.most_different is not None:
+        tables += _items_table(comparison.most_different)
+    if len(comparison.groups) > MOST_GROUPS:
+        remarks = (f"{len(comparison.groups)} groups in both: --json has their differences",)
+        tables.append(Table(title="", columns=(), groups=(), remarks=remarks))
+    elif comparison.groups:
+        tables.append(_groups_table(comparison.groups))
+    return tables
+
+
+def _metrics_table(comparison: Comparison) -> Table:
+    scored = comparison.first.record.scored
+    heads = (
+        f"A: {comparison.first.record.name}",
+        f"B: {comparison.second.record.name}",
+        "A - B",
+        "95 %",
+        "p",
+        "p (Holm)",
+    )
+    columns = (TableColumn(head="recipe", text=True), *(TableColumn(head=head) for head in heads))
+    flips = tuple(
+        f"{metric.recipe.name}: {metric.details['only_a']} images are right in A only, {metric.details['only_b']} in B "
+        "only"
+        for metric in comparison.metrics
+        if metric.details
+    )
+    return footnoted(
+        Table(
+            title=f"{scored.task} on {scored.set_id} version {scored.version}: the same {scored.count} images",
+            columns=(*columns, TableColumn(head="ahead", text=True)),
+            groups=(TableGroup(rows=tuple(map(_metric_row, comparison.metrics))),),
+            remarks=(*flips, *comparison.notes),
+        )
+    )
+
+
+def _metric_row(metric: MetricDifference) -> TableRow:
+    recipe, difference, error = metric.recipe, metric.difference, metric.difference.standard_error
+    # So many digits that a standard error keeps two.
+    digits = max(recipe.digits, math.ceil(-math.log10(error)) + 1) if error else recipe.digits
+    interval = "-"
+    if difference.low is not None and difference.high is not None and metric.method is not Method.SAME:
+        interval = f"{difference.low:+z.{digits}f} to {difference.high:+z.{digits}f}"
+    return TableRow(
+        label=_label(recipe),
+        cells=words(
+            recipe.name,
+            number_text(metric.first, metric.first_error, recipe.digits),
+            number_text(metric.second, metric.second_error, recipe.digits),
+            f"{difference.value:+z.{digits}f}" if difference.value else "0",
+            interval,
+            _p(difference.p),
+            _p(metric.adjusted_p),
+            metric.ahead.value,
+        ),
+        remarks=(UNPAIRED,) if metric.method is Method.UNPAIRED else (),
+    )
+
+
+def _label(recipe: Recipe) -> str:
+    return f"{recipe.heading}, {recipe.unit}" if recipe.unit else recipe.heading
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return f"< {LEAST_P}" if p < LEAST_P else f"{p:.3f}"
+
+
+def _items_table(most: MostDifferent) -> Iterator[Table]:
+    digits = most.recipe.digits + 1
+    groups = [
+        TableGroup(
+            rows=tuple(
+                TableRow(
+                    label=item.id,
+                    cells=words(
+                        f"{item.first:.{digits}f}",
+                        f"{item.second:.{digits}f}",
+                        f"{item.first - item.second:+z.{digits}f}",
+                        ahead,
+                    ),
+                )
+                for item in items
+            )
+        )
+        for ahead, items in (("A", most.first_ahead), ("B", most.second_ahead))
+        if items
+    ]
+    if groups:
+        what = "influence on " if most.recipe.metric.items is ItemNumbers.INFLUENCE else ""
+        yield Table(
+            title=f"the images that differ most, by {what}{most.recipe.name}",
+            columns=(*(TableColumn(head=head) for head in ("A", "B", "A - B")), TableColumn(head="ahead", text=True)),
+            groups=tuple(groups),
+        )
+
+
+def _groups_table(groups: Sequence[GroupComparison]) -> Table:
+    recipes = [named(name) for name in dict.fromkeys(name for group in groups for name in group.metrics)]
+    return footnoted(
+        Table(
+            title="parts of the set: A - B with standard errors",
+            columns=(TableColumn(head="images"), *(TableColumn(head=_label(recipe)) for recipe in recipes)),
+            groups=(
+                TableGroup(
+                    rows=tuple(
+                        TableRow(
+                            label=f"{group.grouping} {group.name}",
+                            cells=(
+                                *words(str(group.count)),
+                                *(_group_cell(group.metrics.get(recipe.name), recipe.digits) for recipe in recipes),
+                            ),
+                        )
+                        for group in groups
+                    )
+                ),
+            ),
+            remarks=(
+                "no p-values here: of twenty groups that do not differ, one is two standard errors off by chance",
+            ),
+        )
+    )
+
+
+def _group_cell(difference: GroupDifference | None, digits: int) -> TableCell:
+    if difference is None:
+        return TableCell()
+    error = "" if difference.standard_error is None else f" ± {difference.standard_error:.{digits}f}"
+    text = f"{difference.first - difference.second:+z.{digits}f}{error}"
+    return TableCell(text=text, remarks=() if difference.paired else (UNPAIRED_GROUP,))

@@ -63,6 +63,7 @@ from palette_bench.score.recipes.base import (
 from palette_bench.score.recipes.catalogue import for_scoring, named
 from palette_bench.score.recipes.fid import FEWEST_IMAGES
 
+RECONSTRUCTION_WARNING = "the set is a reconstruction: the paper's own list was never published"
 EVAL_SET = "eval-set"
 ALL = "all"
 
@@ -565,16 +566,21 @@ def _scored_reference(kept: ReferenceStatistics) -> ScoredReference:
 
 def _status_warnings(eval_set: EvalSet) -> list[str]:
     if eval_set.status is Status.RECONSTRUCTION:
-        return ["the set is a reconstruction: the paper's own list was never published"]
+        return [RECONSTRUCTION_WARNING]
     return []
 
 
 def _clamped_warnings(numbers: Numbers) -> list[str]:
-    return [
-        f"{share:.1%} of the pairs of {name} are clamped: dissimilar beyond what the metric can tell"
-        for name, number in numbers.values.items()
-        if (share := number.details.get("clamped_share", 0.0)) > 0
-    ]
+    return list(clamped_warnings({name: number.details for name, number in numbers.values.items()}).values())
+
+
+def clamped_warnings(details: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """What is to be said of recipes whose pairs were clamped, by recipe; ``details`` are those of every number."""
+    return {
+        name: f"{share:.1%} of the pairs of {name} are clamped: dissimilar beyond what the metric can tell"
+        for name, of_number in details.items()
+        if (share := of_number.get("clamped_share", 0.0)) > 0
+    }
 
 
 def _environment(run: _Run) -> dict[str, str]:

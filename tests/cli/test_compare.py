@@ -22,7 +22,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def row(out: str, recipe: str) -> str:
-    (found,) = [line for line in out.splitlines() if re.search(rf"[↑↓*] +{recipe} ", line)]
+    (found,) = [line for line in out.splitlines() if re.search(rf"[↑↓a] +{recipe} ", line)]
     return found
 
 
@@ -34,8 +34,8 @@ def test_people_read_a_table(pair: tuple[Path, Path], run: RunCommand) -> None:
     assert "A: good" in out
     assert "B: worse" in out
     assert re.search(r"PD ↓ +pd-scenes32 .* -0\.\d+ +-0\.\d+ to -0\.\d+ +< 0\.001 +0\.00\d +A ", out)
-    assert row(out, "is-scenes32").strip().startswith("IS ↑ *")
-    assert "* unpaired: items.csv does not know" in out
+    assert row(out, "is-scenes32").strip().startswith("IS ↑ a")
+    assert "a  unpaired: items.csv does not say" in out
     assert "ca-scenes32: " in out
     assert "images are right in A only" in out
     assert "p (Holm) keeps the chance" in out

@@ -104,7 +104,6 @@ def test_bad_records_are_never_a_table(run: RunCommand, mine: Path, tmp_path: Pa
         ([with_nan(saved(tmp_path / "nan", photo_record()))], ExitCode.INPUT, "NaN"),
         ([tmp_path / "nothing"], ExitCode.INPUT, "nothing"),
         ([task], ExitCode.INPUT, "another task: mine: colorize: the table has uncrop"),
-        ([mine, mine], ExitCode.INPUT, "doubled: mine"),
         ([tmp_path / "nothing", tmp_path / "nowhere"], ExitCode.INPUT, "2 of 2 records cannot be used"),
     ]
     for paths, code, message in cases:

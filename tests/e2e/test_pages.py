@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from markupsafe import Markup, escape
 from PIL import Image
 
-from palette_bench.publish import html
+from palette_bench.common.errors import LAYOUT, printable
+from palette_bench.publish import pages
 from tests.e2e.browser import PageOf
 
 NAME = """</td><script>window.ran = 1</script><img src=x onerror="window.ran = 2">&amp;'" \u202egnp.exe"""
@@ -12,12 +14,14 @@ NAME = """</td><script>window.ran = 1</script><img src=x onerror="window.ran = 2
 
 def write(folder: Path, body: str, **parts: str) -> Path:
     path = folder / "index.html"
-    path.write_text(html.page("a page", body, **parts), encoding="utf-8")
+    text = pages.render("page.html.jinja", "a page", body=Markup(body), **parts)  # noqa: S704
+    path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_a_name_is_shown_as_it_is_and_does_nothing(tmp_path: Path, page_of: PageOf) -> None:
-    body = f'<p id="name" title="{html.escape(NAME)}">{html.escape(NAME)}</p>{html.data_block("data", [NAME])}'
+    visible = escape(printable(NAME, keep=LAYOUT))
+    body = f'<p id="name" title="{visible}">{visible}</p>{pages.data_block("data", [NAME])}'
     script = "window.own = JSON.parse(document.getElementById('data').textContent)[0];"
     open_page = page_of(write(tmp_path, body, script=script))
     shown = NAME.replace("\u202e", "\\u202e")

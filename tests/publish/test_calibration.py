@@ -21,7 +21,7 @@ from palette_bench.publish.calibrate import (
     conclude,
     geometry_variants,
     judge,
-    markdown,
+    page,
     parse_bands,
     printed_references,
     sheet,
@@ -192,23 +192,25 @@ def test_numbers_of_other_weights_explain_nothing() -> None:
     mixed = concluded(variant("", [*SQUARE, number("ca-efficientnetb0-crop224", 76.0, incomparable="other weights")]))
     assert mixed.by_row[0][0].recipes[Column.CA] == (CA,)
     assert any("compare with nothing" in text for text in mixed.untested)
-    assert "reproduces" not in markdown(concluded(variant("", foreign)))
-    assert "reproduces 2.7" in markdown(concluded(variant("", SQUARE)))
+    assert "reproduces" not in page(concluded(variant("", foreign)))
+    assert "reproduces 2.7" in page(concluded(variant("", SQUARE)))
 
 
 def test_the_page_escapes_what_it_is_told() -> None:
     missing = NotComputed(CA, None, "the set's class a|b<script> is not one", None)
-    page = markdown(concluded(variant("", SQUARE[:2], missing=(missing,))))
-    assert "a\\|b\\<script\\>" in page
-    widths = {line.replace("\\|", "").count("|") for line in page.splitlines() if line.startswith("|")}
+    text = page(concluded(variant("", SQUARE[:2], missing=(missing,))))
+    assert "a\\|b&lt;script&gt;" in text
+    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
 
 
 def test_the_sheet_says_what_perfect_samples_score() -> None:
     printed = sheet(concluded(variant("", SQUARE)))
-    fid = printed.tables[0].groups[0][0]
-    assert fid[:4] == (FID, "imagenet-val (50000)", "2.71 ± 0.00", "2.68 ± 0.03")
-    assert fid[4:] == ("reproduces 2.7", "differs by -2.39", "reproduces 2.7")
+    fid = printed.tables[0].groups[0].rows[0]
+    texts = tuple(cell.text for cell in fid.cells)
+    assert fid.label == FID
+    assert texts[:3] == ("imagenet-val (50000)", "2.71 ± 0.00", "2.68 ± 0.03")
+    assert texts[3:] == ("reproduces 2.7", "differs by -2.39", "reproduces 2.7")
 
 
 def test_geometries_and_the_commands_that_prepare_them(monkeypatch: pytest.MonkeyPatch) -> None:

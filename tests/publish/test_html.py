@@ -3,13 +3,18 @@
 import json
 
 import pytest
+from markupsafe import Markup
 
-from palette_bench.publish.html import common_style, data_block, escape, page
+from palette_bench.publish.pages import common_style, data_block, render
+
+
+def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
+    return render("page.html.jinja", title, style=style, script=script, body=body)
 
 
 def test_a_page_is_a_function_of_its_content() -> None:
-    made = page("<T>", "<p>body</p>", style="p { color: red; }", script="let a = 1 < 2;")
-    assert made == page("<T>", "<p>body</p>", style="p { color: red; }", script="let a = 1 < 2;")
+    made = page("<T>", Markup("<p>body</p>"), style="p { color: red; }", script="let a = 1 < 2;")
+    assert made == page("<T>", Markup("<p>body</p>"), style="p { color: red; }", script="let a = 1 < 2;")
     assert "<title>&lt;T&gt;</title>" in made
     assert common_style() + "p { color: red; }</style>" in made
     assert "<script>\nlet a = 1 < 2;\n</script>" in made
@@ -27,7 +32,7 @@ def test_an_end_tag_inside_is_refused(parts: dict[str, str]) -> None:
 
 
 def test_text_is_escaped() -> None:
-    assert escape('<b a="1">&\'\u202e\n') == "&lt;b a=&quot;1&quot;&gt;&amp;&#x27;\\u202e\n"
+    assert "<body>\n&lt;b a=&#34;1&#34;&gt;&amp;&#39;\\u202e\n" in page("t", '<b a="1">&\'\u202e\n')
 
 
 def test_data_is_read_back_and_holds_no_tag() -> None:

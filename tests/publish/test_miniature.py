@@ -1,11 +1,12 @@
 """The miniature paper: its tables name models that exist, its verdicts follow from numbers and errors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from palette_bench.artifacts.record import read_record, sealed
+from palette_bench.artifacts.record import ResultRecord, read_record, sealed
 from palette_bench.common import resources
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
@@ -14,17 +15,14 @@ from palette_bench.predict.card import find_card
 from palette_bench.publish.leaderboard.build import built, demand_fresh
 from palette_bench.publish.regress.manifest import read_manifest
 from palette_bench.publish.tables import miniature
+from palette_bench.publish.tables.layout import layouts, records_needed
 from palette_bench.publish.tables.miniature import (
     CA,
     DIVERSITY,
     FID,
     IS,
     PSNR,
-    Group,
-    Layout,
-    Measured,
-    Record,
-    Row,
+    Lead,
     Verdict,
 )
 from palette_bench.score.recipes.catalogue import named
@@ -35,15 +33,20 @@ POOR = {FID: 9.0, IS: 4.0, CA: 40.0, PSNR: 24.0, "pd-scenes32": 6.0, DIVERSITY: 
 FLOOR = {FID: 30.0, IS: 2.0, CA: 20.0, PSNR: 20.0, "pd-scenes32": 9.0, DIVERSITY: 0.9}
 
 
-def record(model: str, task: str, values: dict[str, float], *, error: float = 0.1) -> Record:
-    numbers = {name: Measured(value, error / 100 if name == DIVERSITY else error) for name, value in values.items()}
-    return Record(model, task, 2, "0" * 64, numbers, (1, 2, 3, 4))
+def record(model: str, task: str, values: dict[str, float], *, error: float = 0.1) -> ResultRecord:
+    whole = a_record()
+    some = next(iter(whole.metrics.values()))
+    metrics = {
+        name: replace(some, recipe=name, value=value, standard_error=error / 100 if name == DIVERSITY else error)
+        for name, value in values.items()
+    }
+    return replace(whole, name=model, scored=replace(whole.scored, task=task), metrics=metrics)
 
 
-def all_records(*, error: float = 0.1) -> dict[tuple[str, str], Record]:
+def all_records(*, error: float = 0.1) -> dict[tuple[str, str], ResultRecord]:
     """Records as the paper would have them."""
     found = {}
-    for task, model, _ in miniature.wanted(miniature.layouts()):
+    for task, model, _ in records_needed(layouts()):
         values = FLOOR
         if model.startswith("palette"):
             values = GOOD
@@ -61,9 +64,9 @@ def all_records(*, error: float = 0.1) -> dict[tuple[str, str], Record]:
 
 
 def test_every_row_is_a_baseline_that_can_do_its_task() -> None:
-    tables = miniature.layouts()
+    tables = layouts()
     assert [table.number for table in tables] == ["1", "2", "3", "4", "5", "6", "C.1"]
-    for task, model, samples in miniature.wanted(tables):
+    for task, model, samples in records_needed(tables):
         card = find_card(model)
         card.check_can_do(task, 32)
         assert samples == 1 or card.stochastic
@@ -72,7 +75,7 @@ def test_every_row_is_a_baseline_that_can_do_its_task() -> None:
 
 
 def test_a_row_that_stands_in_two_tables_has_one_record_with_the_most_samples() -> None:
-    rows = miniature.wanted(miniature.layouts())
+    rows = records_needed(layouts())
     assert len({(task, model) for task, model, _ in rows}) == len(rows)
     samples = {(task, model): count for task, model, count in rows}
     assert samples["colorize", "palette-scenes32-colorize"] == samples["colorize", "palette-scenes32-colorize-l1"] > 1
@@ -90,7 +93,7 @@ def test_a_row_that_stands_in_two_tables_has_one_record_with_the_most_samples() 
     ],
 )
 def test_a_difference_counts_beyond_its_error(value: float, error: float, verdict: Verdict) -> None:
-    assert miniature.judged(Measured(value, error)) is verdict
+    assert miniature.judged(Lead(value, error)) is verdict
 
 
 def test_ahead_means_lower_for_fid_and_higher_for_the_inception_score() -> None:
@@ -102,7 +105,7 @@ def test_ahead_means_lower_for_fid_and_higher_for_the_inception_score() -> None:
 
 
 def test_all_claims_hold_where_the_numbers_say_so() -> None:
-    found = miniature.claims(miniature.layouts(), all_records())
+    found = miniature.claims(layouts(), all_records())
     assert {claim.verdict for claim in found} == {Verdict.HOLDS}
     texts = " ".join(claim.text for claim in found)
     for word in (
@@ -119,19 +122,22 @@ def test_all_claims_hold_where_the_numbers_say_so() -> None:
 
 
 def test_no_claim_is_decided_when_the_errors_are_large() -> None:
-    found = miniature.claims(miniature.layouts(), all_records(error=1000.0))
+    found = miniature.claims(layouts(), all_records(error=1000.0))
     assert {claim.verdict for claim in found} == {Verdict.UNDECIDED}
 
 
 def test_each_claim_fails_on_its_own() -> None:
-    tables = miniature.layouts()
+    tables = layouts()
 
     def failing(task: str, model: str, **changed: float) -> list[str]:
         records = all_records()
-        kept = records[task, model]
+        before = records[task, model]
         names = {"fid": FID, "is_": IS, "ca": CA, "psnr": PSNR, "similarity": DIVERSITY}
-        numbers = {**kept.numbers, **{names[name]: Measured(value, 0.1) for name, value in changed.items()}}
-        records[task, model] = Record(kept.model, task, kept.samples, kept.result_id, numbers, kept.histogram)
+        numbers = {
+            names[name]: replace(before.metrics[names[name]], value=value, standard_error=0.1)
+            for name, value in changed.items()
+        }
+        records[task, model] = replace(before, metrics={**before.metrics, **numbers})
         return [claim.text for claim in miniature.claims(tables, records) if claim.verdict is not Verdict.HOLDS]
 
     assert failing("uncrop", "regression-scenes32-uncrop", ca=95.0) == [
@@ -156,44 +162,23 @@ def test_each_claim_fails_on_its_own() -> None:
     ]
 
 
-def test_a_table_marks_best_and_second_and_never_the_reference() -> None:
-    table = Layout(
-        "9",
-        "Test",
-        (FID, PSNR),
-        (Group("", "uncrop", tuple(Row(name, name, 1) for name in ("a", "b", "c", "reference"))),),
-    )
-    records = {
-        ("uncrop", "a"): record("a", "uncrop", POOR),
-        ("uncrop", "b"): record("b", "uncrop", GOOD),
-        ("uncrop", "c"): record("c", "uncrop", FLOOR),
-        ("uncrop", "reference"): record("reference", "uncrop", {FID: 0.1}),
-    }
-    lines = miniature.render_table(table, records).splitlines()
-    assert lines[2] == "| | FID ↓ | PSNR ↑ |"
-    assert lines[4] == "| a | <u>9.00 ± 0.10</u> | **24.00 ± 0.10** |"
-    assert lines[5] == "| b | **1.00 ± 0.10** | 18.00 ± 0.10 |"
-    assert lines[6] == "| c | 30.00 ± 0.10 | <u>20.00 ± 0.10</u> |"
-    assert lines[7] == "| *reference* | 0.10 ± 0.10 | - |"
-
-
 def test_a_record_of_another_row_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     path = miniature.record_path(tmp_path, "uncrop", "mine")
     with pytest.raises(InputError, match="no record here"):
-        miniature.measured_record(path, "uncrop", "mine")
+        miniature.checked_record(path, "uncrop", "mine")
     write_json(path, sealed(a_record(), "0" * 64))
-    assert miniature.measured_record(path, "uncrop", "mine").numbers[FID] == Measured(1.25, 0.1)
+    assert miniature.checked_record(path, "uncrop", "mine").metrics[FID].value == 1.25
     for task, model in (("colorize", "mine"), ("uncrop", "other")):
         with pytest.raises(InputError, match="of another row"):
-            miniature.measured_record(path, task, model)
+            miniature.checked_record(path, task, model)
 
 
 FOLDER = Path(str(resources.leaderboards() / "scenes32"))
 
 
 def test_every_published_record_is_of_the_card_that_is_here() -> None:
-    tables = miniature.layouts()
-    for task, model, samples in miniature.wanted(tables):
+    tables = layouts()
+    for task, model, samples in records_needed(tables):
         published = read_record(miniature.record_path(FOLDER, task, model)).record
         assert published.origin is not None
         assert published.origin.fingerprint == find_card(model).fingerprint(), f"{task}/{model}"
@@ -206,7 +191,7 @@ def test_the_built_files_are_what_the_records_say() -> None:
     leaderboards = FOLDER.parent
     demand_fresh(built(leaderboards, leaderboards / "site"), leaderboards / "site")
     manifest = read_manifest(resources.own_manifest())
-    assert len(manifest.rows) == sum(len(group.rows) for table in miniature.layouts() for group in table.groups)
+    assert len(manifest.rows) == sum(len(group.rows) for table in layouts() for group in table.groups)
     readme = (FOLDER / "README.md").read_text()
     for row in manifest.rows:
         for cell in row.cells:

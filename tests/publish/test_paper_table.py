@@ -10,27 +10,28 @@ from palette_bench.artifacts.record import Origin, ResultRecord, read_record
 from palette_bench.common import resources
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.protocol.definition import GeometryName
-from palette_bench.publish.tables import miniature
 from palette_bench.publish.tables import printed as published
-from palette_bench.publish.tables.paper import PaperTable, Source, TableCell, TableRow, fill, fill_layout
+from palette_bench.publish.tables.layout import layouts
+from palette_bench.publish.tables.paper import fill, fill_layout
 from palette_bench.publish.tables.ranking import Contender, Place, standings
+from palette_bench.publish.tables.table import Source, Table, TableCell, TableRow
 from palette_bench.score.recipes.base import Direction
 from tests.publish.paper_records import CA, FID, GOOD, IS, PD, photo_record, with_metric
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "C.1", "C.2", "C.3", "C.4")
 
 
-def row(table: PaperTable, label: str, group: int | None = None) -> TableRow:
+def row(table: Table, label: str, group: int | None = None) -> TableRow:
     groups = table.groups if group is None else table.groups[group : group + 1]
     [found] = [row for group in groups for row in group.rows if row.label == label]
     return found
 
 
-def notes_of(table: PaperTable, cell: TableCell, row: TableRow) -> str:
+def notes_of(table: Table, cell: TableCell, row: TableRow) -> str:
     return "; ".join(dict(table.notes)[mark] for mark in (*row.marks, *cell.marks))
 
 
-def ranks(table: PaperTable) -> dict[tuple[int, str, int], int | None]:
+def ranks(table: Table) -> dict[tuple[int, str, int], int | None]:
     return {
         (g, row.label, index): cell.rank
         for g, group in enumerate(table.groups)
@@ -186,7 +187,7 @@ def test_samples_and_warnings_are_remarks_and_keep_nothing_out_of_the_ranking() 
     mine = row(table, "mine")
     assert mine.cells[0].rank == 1
     said = notes_of(table, mine.cells[0], mine)
-    assert said == "the first of 4 samples an item; 3 predictions are lossy files"
+    assert said == "the first of 4 samples per item; 3 predictions are lossy files"
 
 
 @pytest.mark.parametrize(("number", "task", "doubted"), [("2", "inpaint-center", True), ("3", "uncrop", False)])
@@ -232,11 +233,10 @@ def test_records_of_one_name_are_numbered_and_one_model_on_two_sets_is_one_row()
 def test_records_without_a_place_are_refused_all_at_once() -> None:
     records = [photo_record(), photo_record("b", task="colorize"), photo_record("c", set_name="imagenet-coltran5k")]
     with pytest.raises(InputError, match="no place in Table 3") as caught:
-        fill(published.table("3"), [*records, records[0]])
+        fill(published.table("3"), records)
     assert [(p.kind, p.where) for p in caught.value.problems] == [
         ("another task", "b"),
         ("another set", "c"),
-        ("doubled", "mine"),
     ]
     with pytest.raises(InputError, match="top-50 categories"):
         fill(published.table("C.3"), [photo_record(set_name="places10k")])
@@ -292,7 +292,7 @@ def shipped(task: str, model: str) -> ResultRecord:
 
 
 def test_the_miniature_fills_its_layout_and_says_what_is_missing() -> None:
-    [layout] = [layout for layout in miniature.layouts() if layout.number == "3"]
+    [layout] = [layout for layout in layouts() if layout.number == "3"]
     there = {
         ("uncrop", model): shipped("uncrop", model) for model in ("classical-mirror", "classical-tile", "reference")
     }
@@ -307,7 +307,7 @@ def test_the_miniature_fills_its_layout_and_says_what_is_missing() -> None:
 
 
 def test_a_record_among_the_miniatures_is_ranked_by_fingerprint_and_pixels() -> None:
-    [layout] = [layout for layout in miniature.layouts() if layout.number == "3"]
+    [layout] = [layout for layout in layouts() if layout.number == "3"]
     there = {("uncrop", "classical-mirror"): shipped("uncrop", "classical-mirror")}
     mine = shipped("uncrop", "classical-tile")
     assert row(fill_layout(layout, there, [mine]), "classical-tile").cells[0].rank is not None
@@ -323,8 +323,30 @@ def test_a_record_among_the_miniatures_is_ranked_by_fingerprint_and_pixels() -> 
 
 
 def test_several_groups_of_one_task_get_one_group_of_added_rows() -> None:
-    [layout] = [layout for layout in miniature.layouts() if layout.number == "5"]
+    [layout] = [layout for layout in layouts() if layout.number == "5"]
     table = fill_layout(layout, {}, [shipped("inpaint-center", "classical-mean")])
     assert [group.title for group in table.groups] == ["Fully convolutional", "Self-attention", "Further rows"]
     assert [row.label for row in table.groups[2].rows] == ["classical-mean"]
     assert PD not in str(table)
+
+
+def test_a_result_that_is_in_the_table_already_is_one_row_and_not_ranked_against_itself() -> None:
+    [layout] = [layout for layout in layouts() if layout.number == "3"]
+    there = {("uncrop", model): shipped("uncrop", model) for model in ("classical-mirror", "classical-tile")}
+    given = replace(shipped("uncrop", "classical-tile"), name="mine")
+    table = fill_layout(layout, there, [given, replace(given, name="copy")])
+    assert "mine" not in [row.label for row in table.rows]
+    tile = row(table, "Tile")
+    assert tile.source is Source.YOURS
+    assert notes_of(table, tile.cells[0], tile) == "your record mine is this result"
+    assert tile.cells[0].rank == 1
+    twice = fill(published.table("3"), [photo_record("mine"), replace(photo_record("mine"), name="copy")])
+    assert [row.label for row in twice.rows if row.source is Source.YOURS] == ["mine"]
+
+
+def test_a_warning_about_a_number_that_the_table_does_not_have_is_no_footnote() -> None:
+    [layout] = [layout for layout in layouts() if layout.number == "1"]
+    record = shipped("colorize", "palette-scenes32-colorize")
+    assert any("are clamped" in warning for warning in record.warnings)
+    table = fill_layout(layout, {("colorize", "palette-scenes32-colorize"): record})
+    assert not any("clamped" in text for _, text in table.notes)

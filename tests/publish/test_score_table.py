@@ -4,7 +4,8 @@ import pytest
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredReference, ScoredSet
 from palette_bench.common import schema
-from palette_bench.publish.tables.score import ScoreTable, score_table
+from palette_bench.publish.tables.score import score_table, tasks_table
+from palette_bench.publish.tables.table import Table, TableRow
 
 SET = ScoredSet(
     set_id="imagenet-ctest10k",
@@ -70,25 +71,33 @@ def record(**changes: object) -> ResultRecord:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def run_row(table: ScoreTable) -> tuple[str, ...]:
-    return table.groups[-1][0].cells
+def texts(row: TableRow) -> tuple[str, ...]:
+    return tuple(" ".join([cell.text, *cell.marks]) for cell in row.cells[1:])
+
+
+def run_row(table: Table) -> tuple[str, ...]:
+    return texts(table.groups[-1].rows[0])
+
+
+def heads(table: Table) -> tuple[str, ...]:
+    return tuple(column.head for column in table.columns[1:])
 
 
 def test_the_papers_rows_stand_above_the_run() -> None:
     table = score_table([record()])
-    published = {row.name: row.cells for row in table.groups[0]}
+    published = {row.label: texts(row) for row in table.groups[0].rows}
     assert list(published) == ["Boundless", "Palette", "Reference"]
     assert published["Palette"] == ("5.8", "138.1", "63.4 % a", "85.9 b")
     assert published["Reference"] == ("2.7", "250.1", "76.0 % a", "0.0")
     assert run_row(table) == ("6.25", "140.0", "61.0 %", "90.0")
-    assert table.headings == ("FID ↓", "IS ↑", "CA ↑", "PD ↓")
+    assert heads(table) == ("FID ↓", "IS ↑", "CA ↑", "PD ↓")
 
 
 def test_what_the_paper_leaves_open_is_marked() -> None:
     table = score_table([record()])
     assert "EfficientNet" in dict(table.notes)["a"]
-    palette = next(row for row in table.groups[0] if row.name == "Palette")
-    mark = palette.cells[3].split()[1]
+    palette = next(row for row in table.groups[0].rows if row.label == "Palette")
+    [mark] = palette.cells[4].marks
     assert "does not say of which network" in dict(table.notes)[mark]
 
 
@@ -119,19 +128,19 @@ def test_what_cannot_be_compared_is_marked(changes: dict[str, object], reason: s
 def test_a_refused_recipe_is_explained() -> None:
     name = "is-inception2015-biased-1split"
     table = score_table([record(metrics={name: metric(name, "IS", 1.0)}, refused={"fid-inception2015-tf1": "why"})])
-    assert table.headings == ("FID ↓", "IS ↑")
+    assert heads(table) == ("FID ↓", "IS ↑")
     refused, mark = run_row(table)[0].split()
     assert refused == "refused"
     assert dict(table.notes)[mark] == "no fid-inception2015-tf1: why"
-    palette = next(row for row in table.groups[0] if row.name == "Palette")
-    assert palette.cells == ("5.8", "138.1")
+    palette = next(row for row in table.groups[0].rows if row.label == "Palette")
+    assert texts(palette) == ("5.8", "138.1")
 
 
 def test_a_number_stands_with_its_standard_error_and_an_unknown_reference_is_a_dash() -> None:
     fid = metric("fid-inception2015-tf1", "FID", 6.25, standard_error=0.123, low=6.01, high=6.49, reference_value=None)
     table = score_table([record(metrics={fid.recipe: fid})])
     assert run_row(table) == ("6.25 ± 0.12",)
-    assert table.groups[-1][-1].cells == ("-",)
+    assert texts(table.groups[-1].rows[-1]) == ("-",)
     tiny = replace(fid, standard_error=0.0021)
     assert run_row(score_table([record(metrics={fid.recipe: tiny})])) == ("6.25 ± 0.002",)
     assert schema.dump(fid)["interval"] == [6.01, 6.49]
@@ -157,8 +166,19 @@ def test_equal_inputs_have_an_equal_id_and_nothing_else_has() -> None:
 
 def test_rows_of_another_protocol_and_of_a_disputed_table_are_marked() -> None:
     table = score_table([record(scored=replace(SET, task="inpaint-center"))])
-    sources = {row.name: row.source for row in table.groups[0]}
+    marks = {row.label: row.marks for row in table.groups[0].rows}
     notes = dict(table.notes)
-    assert "another protocol: images are cut by short-side-bilinear" in notes[sources["PiGDM"].split()[-1]]
-    assert "the images differ" in notes[sources["DeepFillv2"].split()[-1]]
-    assert score_table([record()]).groups[0][0].source == "Palette v1, Table 3"
+    assert "another protocol: images are cut by short-side-bilinear" in notes[marks["PiGDM"][-1]]
+    assert "the images differ" in notes[marks["DeepFillv2"][-1]]
+    assert score_table([record()]).groups[0].rows[0].cells[0].text == "Palette v1, Table 3"
+
+
+def test_an_equal_result_is_one_row() -> None:
+    again = score_table([record(), record(name="copy"), record(name="other", predictions_digest="0" * 64)])
+    assert [row.label for row in again.groups[-1].rows] == ["mine", "other", "references"]
+
+
+def test_several_tasks_stand_under_their_names() -> None:
+    table = tasks_table([[record()], [record(scored=replace(SET, task="colorize"))]])
+    assert [group.title for group in table.groups] == ["uncrop", "colorize"]
+    assert [len(row.cells) for row in table.rows] == [4] * 4

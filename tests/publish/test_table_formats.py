@@ -15,22 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palette_bench.cli.tables import print_score_table, render_paper_table
+from palette_bench.cli.console import print_table
 from palette_bench.common.errors import printable
 from palette_bench.protocol.definition import GeometryName
-from palette_bench.publish.tables import latex
-from palette_bench.publish.tables import markup as markdown
+from palette_bench.publish.tables import markup, render
 from palette_bench.publish.tables import printed as published
-from palette_bench.publish.tables import render as table_formats
 from palette_bench.publish.tables.citations import bibliography
 from palette_bench.publish.tables.methods import Methods, methods
-from palette_bench.publish.tables.paper import PaperTable, fill
+from palette_bench.publish.tables.paper import fill
+from palette_bench.publish.tables.render import Format, written
 from palette_bench.publish.tables.score import score_table
+from palette_bench.publish.tables.table import Table
 from tests.publish.paper_records import CA, EVIL, FID, GOOD, photo_record, with_metric
 
 
 @functools.cache
-def evil_table() -> PaperTable:
+def evil_table() -> Table:
     """Table 2 with a record under every bad name, and one that does not compare."""
     records = [
         replace(photo_record(name, task="inpaint-center"), predictions_digest=f"{index:064d}")
@@ -48,8 +48,8 @@ def evil_methods() -> Methods:
 # CSV and JSON
 
 
-def csv_rows(table: PaperTable) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table_formats.as_csv(table))))
+def csv_rows(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(written(table, Format.CSV, methods(table)))))
 
 
 def test_csv_has_a_line_a_cell_and_no_formula() -> None:
@@ -83,7 +83,7 @@ def test_csv_and_json_keep_what_is_said_of_a_number_apart() -> None:
     accuracy = by_row["mine", "ImageNet", "CA ↑"]
     assert (accuracy["comparable"], accuracy["rank"], accuracy["unit"]) == ("false", "", "%")
     assert "not the published ones" in accuracy["marks"]
-    data = json.loads(json.dumps(table_formats.as_data(table, methods(table)), allow_nan=False))
+    data = json.loads(json.dumps(render.data(table, methods(table)), allow_nan=False))
     [row] = [row for row in data["groups"][0]["rows"] if row["yours"]]
     assert [cell["comparable"] for cell in row["cells"]] == [True, True, False, True, False, False, False]
     assert row["cells"][2]["marks"] == [
@@ -100,7 +100,7 @@ UNESCAPED_BAR = re.compile(r"(?<!\\)\|")
 
 
 def test_markdown_has_equal_lines_and_only_its_own_markup() -> None:
-    text = table_formats.as_markdown(evil_table(), evil_methods())
+    text = written(evil_table(), Format.MARKDOWN, evil_methods())
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(UNESCAPED_BAR.findall(line)) for line in lines} == {9}
     assert set(re.findall(r"<[^>]*>", re.sub(r"`[^`]*`", "", text))) == {"<sup>", "</sup>", "<u>", "</u>"}
@@ -125,7 +125,7 @@ def test_markdown_has_equal_lines_and_only_its_own_markup() -> None:
     ],
 )
 def test_markdown_is_escaped(text: str, escaped: str) -> None:
-    assert markdown.escape(text) == escaped
+    assert markup.markdown(text) == escaped
 
 
 # HTML
@@ -152,15 +152,15 @@ class _Reader(HTMLParser):
 
 
 def test_html_is_one_page_without_foreign_tags_and_shows_the_names_as_they_are() -> None:
-    text = table_formats.as_html(evil_table(), evil_methods())
+    text = written(evil_table(), Format.HTML, evil_methods())
     page = _Reader()
     page.feed(text)
     assert not {"script", "img", "link", "iframe"} & page.tags
     assert not {"src", "href", "onerror"} & page.attributes
     assert not re.search(r"https?:", re.sub(r"&lt;|arxiv", "", text.split("</style>")[0]))
-    labels = {row[0].rstrip("abcdefghijklmnopqrstuvwxyz ") for row in page.rows if row}
+    labels = {row[0].strip().rstrip("abcdefghijklmnopqrstuvwxyz ") for row in page.rows if row}
     for name in EVIL:
-        assert printable(name, keep="\n\t").rstrip("abcdefghijklmnopqrstuvwxyz ") in labels
+        assert printable(name, keep="\n\t").strip().rstrip("abcdefghijklmnopqrstuvwxyz ") in labels
     assert 'class="number best"' in text
     assert "prefers-color-scheme: dark" in text
 
@@ -178,7 +178,7 @@ def unbalanced(text: str) -> int:
 
 
 def evil_latex() -> str:
-    return table_formats.as_latex(evil_table(), evil_methods())
+    return written(evil_table(), Format.LATEX, evil_methods())
 
 
 def test_latex_is_balanced_and_every_line_has_all_columns() -> None:
@@ -198,13 +198,13 @@ def test_latex_is_balanced_and_every_line_has_all_columns() -> None:
 def test_latex_carries_every_signature_and_record() -> None:
     record = photo_record()
     table = fill(published.table("3"), [record])
-    text = table_formats.as_latex(table, methods(table))
+    text = written(table, Format.LATEX, methods(table))
     assert record.result_id in text
     for metric in record.metrics.values():
         assert f"%   {metric.signature}\n" in text
     flowing = text.replace(r"\allowbreak{}", "")
     assert (
-        latex.escape("set:imagenet-ctest10k@1|task:uncrop|n:10000|ref:imagenet-val").replace(r"\textbar{}", "|")
+        markup.latex("set:imagenet-ctest10k@1|task:uncrop|n:10000|ref:imagenet-val").replace(r"\textbar{}", "|")
         in flowing
     )
 
@@ -212,7 +212,7 @@ def test_latex_carries_every_signature_and_record() -> None:
 def test_signatures_of_several_tasks_are_joined_below_the_table_and_whole_in_the_comments() -> None:
     records = [photo_record(task=task) for task in ("jpeg-qf5", "jpeg-qf10")]
     table = fill(published.table("4"), records)
-    text = table_formats.as_latex(table, methods(table))
+    text = written(table, Format.LATEX, methods(table))
     below = text.partition(r"\bottomrule")[2]
     assert below.count("fid-inception2015-tf1|") == 1
     assert "task:jpeg-qf5,jpeg-qf10|" in below
@@ -221,7 +221,7 @@ def test_signatures_of_several_tasks_are_joined_below_the_table_and_whole_in_the
 
 @given(st.text())
 def test_escaped_latex_is_balanced_and_on_one_line(text: str) -> None:
-    escaped = latex.escape(text)
+    escaped = markup.latex(text)
     assert unbalanced(escaped) == 0
     assert "\n" not in escaped
     assert "--" not in escaped
@@ -247,7 +247,7 @@ def test_latex_compiles_whatever_the_names_are(tmp_path: Path) -> None:
     found = subprocess.run(["bibtex", "paper"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
     assert "Warning" not in found.stdout
-    assert not compiles(tmp_path, text.replace(latex.escape(EVIL[9]), EVIL[9]), "")
+    assert not compiles(tmp_path, text.replace(markup.latex(EVIL[9]), EVIL[9]), "")
 
 
 # Methods
@@ -270,7 +270,7 @@ def test_the_methods_say_what_was_evaluated_and_cite_what_is_in_the_bibliography
         "are as printed",
     ):
         assert words.lower() in said.plain.lower()
-    text, entries = table_formats.as_latex(table, said), bibliography(said.citations)
+    text, entries = written(table, Format.LATEX, said), bibliography(said.citations)
     cited = {key for keys in re.findall(r"\\cite\{([^}]*)\}", text) for key in keys.split(",")}
     assert cited == set(re.findall(r"@\w+\{([^,]+),", entries))
     assert "zhou2017places" not in cited
@@ -299,15 +299,13 @@ def test_the_terminals_tables_lose_no_number(width: int) -> None:
     records = [photo_record("[red]mine[/red]", task="inpaint-center", values=near)]
     table = fill(published.table("2"), records)
     stream = io.StringIO()
-    drawn = render_paper_table(table, width=width, styled=False)
-    assert len(drawn) == (1 if width == 250 else 2)
+    drawn = [part for part in render.terminal(table, width=width, styled=False) if not isinstance(part, str)]
+    assert len(drawn) == {80: 3, 120: 2, 250: 1}[width]
     for part in drawn:
         Console(file=stream, width=width).print(part)
     text = stream.getvalue()
     assert "_6.75 ±0.06_" in text
-    assert ("**300.0 ±1.4**" in text) == (width > 80)
-    assert "**300.0" in text
-    assert "±1.4**" in text
+    assert "**300.0 ±1.4**" in text
     assert "[red]" in text
     assert max(len(line) for line in text.splitlines()) <= width
     for group in published.table("2").groups:
@@ -317,5 +315,31 @@ def test_the_terminals_tables_lose_no_number(width: int) -> None:
 
 @pytest.mark.parametrize("name", ["[red]mine[/red]", "[/]", "\\[x]"])
 def test_a_name_in_brackets_is_no_markup_in_a_table_of_scores(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_score_table(score_table([photo_record(name)]))
+    print_table(score_table([photo_record(name)]))
     assert name in capsys.readouterr().out
+
+
+def test_every_shipped_table_fits_80_columns_and_breaks_no_number() -> None:
+    from rich.console import Console
+
+    for printed in published.tables():
+        table = fill(printed)
+        stream = io.StringIO()
+        for part in render.terminal(table, width=80, styled=False):
+            if not isinstance(part, str):
+                Console(file=stream, width=80).print(part)
+        text = stream.getvalue()
+        assert max(map(len, text.splitlines())) <= 80
+        assert all(cell.text in text for cell in table.cells)
+
+
+def test_the_rows_of_ones_own_are_lines_for_a_table_of_ones_own() -> None:
+    other = photo_record("other_model", task="inpaint-center", variant=GeometryName.ADM)
+    table = fill(published.table("2"), [photo_record("mine", task="inpaint-center"), other])
+    lines = render.latex_rows(table).splitlines()
+    rows = [line for line in lines if not line.startswith("%")]
+    assert [row.partition(" & ")[0] for row in rows] == ["mine", r"other\_model"]
+    assert all(row.endswith(r"\\") and row.count(" & ") == len(table.columns) for row in rows)
+    assert r"\textbf{1.50\,$\pm$\,0.06}" in rows[0]
+    assert "textsuperscript" not in "".join(rows)
+    assert any("another variant of the set" in line for line in lines)

@@ -6,7 +6,7 @@ reference. Every other number carries a mark that says why it is not ranked, pri
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
@@ -18,65 +18,60 @@ from palette_bench.publish.leaderboard.check import CheckedTree, known_protocol,
 from palette_bench.publish.leaderboard.entry import Entry, ModelFacts, Tier, slug_of
 from palette_bench.publish.tables.comparable import metric_reasons, sample_notes, set_reasons
 from palette_bench.publish.tables.printed import PublishedCell, PublishedRow, all_published_rows, published_rows
-from palette_bench.publish.tables.ranking import Contender, Place, standings
-from palette_bench.publish.tables.score import Notes, number_text
-from palette_bench.score.recipes.base import Column, Direction, Recipe
+from palette_bench.publish.tables.table import (
+    Source,
+    Table,
+    TableCell,
+    TableGroup,
+    TableRow,
+    footnoted,
+    metric_cell,
+    number_text,
+    ranked,
+    recipe_column,
+)
+from palette_bench.score.recipes.base import Column, Recipe
 from palette_bench.score.recipes.catalogue import RECIPES, for_protocol
 
 PRINTED = "printed in a paper: which set, recipe and weights made it cannot be checked, so it is not ranked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One number as it is shown. ``rank`` is None for those that are not ranked; ``marks`` name footnotes.
-
-    ``undecided`` says that the error bars do not tell it from the best. ``low`` and ``high`` are the 95 % interval.
-    """
-
-    text: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    rank: int | None = None
-    place: Place = Place.OTHER
-    undecided: bool = False
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What is known of a row besides its numbers. ``folder`` has the audit images, by item id."""
+    """What is known of a row besides its numbers. ``audit`` has the audit images, by item id; an ``entry`` is
+    somebody's submission, and not the project's own record."""
 
-    description: str
-    model: ModelFacts | None
-    record: ResultRecord | None
+    tier: Tier
+    description: str = ""
+    model: ModelFacts | None = None
+    record: ResultRecord | None = None
     source: str = ""
-    audit: Mapping[str, Path] | None = None
+    audit: Mapping[str, Path] = field(default_factory=dict)
     verified: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardRow:
-    """One row: ``anchor`` is unique on the page. ``reference`` rows are untouched images, which no model made."""
-
-    anchor: str
-    name: str
-    tier: Tier | None
-    cells: tuple[Cell, ...]
-    marks: tuple[str, ...]
-    details: Details | None
-    reference: bool = False
+    entry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class TaskTable:
-    """The table of one task: a cell of each row for each recipe; the best first, reference rows last."""
+class TaskBoard:
+    """The table of one task, the best first, reference rows last; ``details`` of rows by their key.
+
+    Keys are unique on the page. Rows of untouched images, which no model made, have no details.
+    """
 
     task: str
-    title: str
+    table: Table
     columns: tuple[Recipe, ...]
-    rows: tuple[BoardRow, ...]
-    notes: tuple[tuple[str, str], ...]
+    details: Mapping[str, Details]
+
+    def tier(self, row: TableRow) -> Tier | None:
+        """How far a row was checked."""
+        return self.details[row.key].tier if row.key in self.details else None
+
+    @property
+    def described(self) -> list[tuple[TableRow, Details, ResultRecord]]:
+        """The rows that have a record."""
+        rows = [(row, self.details[row.key]) for row in self.table.rows if row.key in self.details]
+        return [(row, details, details.record) for row, details in rows if details.record is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +82,25 @@ class Board:
     title: str
     description: str
     count: int
-    tables: tuple[TaskTable, ...]
+    tables: tuple[TaskBoard, ...]
+
+    def tiers(self, of: Iterable[Tier]) -> list[int]:
+        """How many rows of models there are of each tier."""
+        rows = [one.tier(row) for one in self.tables for row in one.table.rows if not row.reference]
+        return [rows.count(tier) for tier in of]
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether somebody else's records are among the rows."""
+        return any(details.entry for one in self.tables for details in one.details.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """A row that has a record."""
 
-    anchor: str
+    key: str
     name: str
-    tier: Tier
     record: ResultRecord
     details: Details
 
@@ -136,6 +140,7 @@ def _scored_rows(tree: CheckedTree) -> Iterable[_Scored]:
             continue
         card = _card(own.record.name)
         details = Details(
+            tier=Tier.RERUN,
             description=card.description if card is not None else "",
             model=None if card is None else _facts_of_card(card),
             record=own.record,
@@ -143,21 +148,23 @@ def _scored_rows(tree: CheckedTree) -> Iterable[_Scored]:
         )
         title = card.title if card is not None else own.record.name
         name = _own_name(own.record.name, title)
-        yield _Scored(f"own-{slug_of(own.record.name)}", name, Tier.RERUN, own.record, details)
+        yield _Scored(f"own-{slug_of(own.record.name)}", name, own.record, details)
     for one in tree.entries:
         if one.entry is None or one.record is None or one.items is None:
             continue
         ids = one.items.ids
         audit = {ids[image.item]: one.folder / image.file for image in one.entry.audit}
         details = Details(
+            tier=one.entry.tier,
             description=one.entry.description,
             model=one.entry.model,
             record=one.record,
             source=one.where,
             audit=audit,
             verified=_verified(one.entry),
+            entry=True,
         )
-        yield _Scored(f"entry-{slug_of(one.entry.name)}", one.entry.name, one.entry.tier, one.record, details)
+        yield _Scored(f"entry-{slug_of(one.entry.name)}", one.entry.name, one.record, details)
 
 
 def _verified(entry: Entry) -> str:
@@ -192,22 +199,35 @@ def _facts_of_card(card: Card) -> ModelFacts:
     )
 
 
-def _table(task: str, set_id: str, scored: Sequence[_Scored], family: Family) -> TaskTable | None:
-    # Printed rows are of the set's default; which variant of it the paper had, their notes say.
+def _table(task: str, set_id: str, scored: Sequence[_Scored], family: Family) -> TaskBoard | None:
+    # Printed rows are of the set's default; their notes say which variant the paper used.
     printed = published_rows(set_id, task) if set_id in protocol_names() else []
     columns = _columns(family, [row.record for row in scored], printed, set_id)
     if not columns or not (scored or printed):
         return None
-    notes = Notes()
-    rows = _ranked_rows(scored, columns, notes)
-    rows += [_printed_row(row, set_id, columns, notes, number) for number, row in enumerate(printed)]
-    references = _reference_row([row.record for row in scored], columns)
-    rows += [references] if references is not None else []
-    rows.sort(key=_order)
-    return TaskTable(task, TASKS[task].title, columns, tuple(rows), notes.listed())
+    rows = _scored_cells(scored, columns)
+    rows += [_printed_row(row, set_id, columns, number) for number, row in enumerate(printed)]
+    rows += _reference_rows([row.record for row in scored], columns)
+    details = {row.key: row.details for row in scored}
+    details |= {
+        _printed_key(number, row): Details(tier=Tier.PUBLISHED, source=row.source) for number, row in enumerate(printed)
+    }
+    table = ranked(
+        Table(
+            title=TASKS[task].title,
+            row_head="model",
+            columns=tuple(map(recipe_column, columns)),
+            groups=(TableGroup(rows=tuple(rows)),),
+        ),
+        only_best=True,
+    )
+    in_order = sorted(table.rows, key=_order)
+    groups = [tuple(row for row in in_order if row.reference is reference) for reference in (False, True)]
+    table = replace(table, groups=tuple(TableGroup(rows=group) for group in groups if group))
+    return TaskBoard(task, footnoted(table), columns, details)
 
 
-def _order(row: BoardRow) -> tuple[bool, float, bool, float]:
+def _order(row: TableRow) -> tuple[bool, float, bool, float]:
     """By the rank in the first column; then what is not ranked, by its number; references last."""
     first = row.cells[0]
     rank = float("inf") if first.rank is None else float(first.rank)
@@ -229,8 +249,9 @@ def _columns(
     return tuple(sorted(shown, key=lambda recipe: recipe.order))
 
 
-def _ranked_rows(scored: Sequence[_Scored], columns: Sequence[Recipe], notes: Notes) -> list[BoardRow]:
-    cells: list[list[Cell]] = [[] for _ in scored]
+def _scored_cells(scored: Sequence[_Scored], columns: Sequence[Recipe]) -> list[TableRow]:
+    """The rows of records: what keeps a number out of the ranking is a reason of its cell."""
+    cells: list[list[TableCell]] = [[] for _ in scored]
     for recipe in columns:
         reasons = [_reasons(row.record, recipe) for row in scored]
         kinds = Counter(
@@ -239,52 +260,22 @@ def _ranked_rows(scored: Sequence[_Scored], columns: Sequence[Recipe], notes: No
             if not why and recipe.name in row.record.metrics
         )
         # The most rows, and of equally many the lower digest: any fixed rule will do.
-        ranked = min(kinds, key=lambda kind: (-kinds[kind], kind), default=None)
-        contenders: list[Contender | None] = []
-        for row, why in zip(scored, reasons, strict=True):
-            metric = row.record.metrics.get(recipe.name)
-            if metric is not None and not why and _pixels(row.record, recipe) != ranked:
-                why.append("other pixels than most rows: the set, or FID's reference, was made with another decoder")
-            contenders.append(None if metric is None or why else Contender(metric.value, metric.standard_error))
-        for place, (row, why, standing) in enumerate(
-            zip(scored, reasons, standings(contenders, recipe.direction), strict=True)
-        ):
+        most = min(kinds, key=lambda kind: (-kinds[kind], kind), default=None)
+        for place, (row, why) in enumerate(zip(scored, reasons, strict=True)):
             metric = row.record.metrics.get(recipe.name)
             if metric is None:
                 refused = row.record.refused.get(recipe.name)
-                marks = (notes.mark(f"no {recipe.name}: {refused}"),) if refused else ()
-                cells[place].append(Cell(text="-", value=None, marks=marks))
+                remarks = (f"no {recipe.name}: {refused}",) if refused else ()
+                cells[place].append(TableCell(recipe=recipe.name, remarks=remarks))
                 continue
-            cells[place].append(
-                Cell(
-                    text=_text(recipe, metric),
-                    value=metric.value,
-                    low=metric.low,
-                    high=metric.high,
-                    rank=None if standing is None else standing.rank,
-                    place=Place.OTHER if standing is None else standing.place,
-                    undecided=standing is not None and _with_best(contenders, standing.undecided, recipe.direction),
-                    marks=tuple(notes.mark(f"not ranked: {reason}") for reason in why),
-                )
-            )
+            if not why and _pixels(row.record, recipe) != most:
+                why.append("other pixels than most rows: the set, or FID's reference, was made with another decoder")
+            not_ranked = tuple(f"not ranked: {reason}" for reason in why)
+            cells[place].append(replace(metric_cell(row.record, metric, recipe), reasons=not_ranked))
     return [
-        BoardRow(
-            anchor=row.anchor,
-            name=row.name,
-            tier=row.tier,
-            cells=tuple(cells[place]),
-            marks=tuple(notes.mark(note) for note in sample_notes(row.record)),
-            details=row.details,
-        )
-        for place, row in enumerate(scored)
+        TableRow(label=row.name, key=row.key, cells=tuple(of_row), remarks=tuple(sample_notes(row.record)))
+        for row, of_row in zip(scored, cells, strict=True)
     ]
-
-
-def _with_best(contenders: Sequence[Contender | None], undecided: Sequence[int], direction: Direction) -> bool:
-    """Whether the best of all is among those that a number cannot be told from."""
-    sign = 1.0 if direction is Direction.LOWER else -1.0
-    values = {place: sign * one.value for place, one in enumerate(contenders) if one is not None}
-    return any(values[place] == min(values.values()) for place in undecided)
 
 
 def _reasons(record: ResultRecord, recipe: Recipe) -> list[str]:
@@ -302,51 +293,41 @@ def _pixels(record: ResultRecord, recipe: Recipe) -> tuple[str, str]:
     return record.scored.data_digest, "" if metric is None else metric.fingerprint
 
 
-def _text(recipe: Recipe, metric: MetricValue) -> str:
-    text = number_text(metric.value, metric.standard_error, recipe.digits)
-    return f"{text} {recipe.unit}" if recipe.unit else text
+def _printed_key(number: int, row: PublishedRow) -> str:
+    return f"printed-{number}-{slug_of(row.model)}"
 
 
-def _printed_row(row: PublishedRow, set_name: str, columns: Sequence[Recipe], notes: Notes, number: int) -> BoardRow:
-    printed = row.printed(set_name).values()
-    by_recipe = {cell.column.recipe: cell for cell in printed}
-    marks = [PRINTED]
-    marks += [f"another protocol: {'; '.join(row.differs)}"] if row.differs else []
-    marks += [f"closest to the variant {', '.join(row.variant)} of the set"] if row.variant else []
-    return BoardRow(
-        anchor=f"printed-{number}-{slug_of(row.model)}",
-        name=row.label,
-        tier=Tier.PUBLISHED,
-        cells=tuple(_printed_cell(by_recipe.get(recipe.name), notes) for recipe in columns),
-        marks=tuple(notes.mark(text) for text in (*marks, *row.disputed)),
-        details=Details(description="", model=None, record=None, source=row.source),
+def _printed_row(row: PublishedRow, set_name: str, columns: Sequence[Recipe], number: int) -> TableRow:
+    by_recipe = {cell.column.recipe: cell for cell in row.printed(set_name).values()}
+    reasons = [PRINTED]
+    reasons += [f"another protocol: {'; '.join(row.differs)}"] if row.differs else []
+    reasons += [f"closest to the variant {', '.join(row.variant)} of the set"] if row.variant else []
+    reasons += row.disputed
+    return TableRow(
+        label=row.label,
+        source=Source.PRINTED,
+        key=_printed_key(number, row),
+        cells=tuple(_printed_cell(by_recipe.get(recipe.name), tuple(reasons)) for recipe in columns),
         reference=row.reference,
+        reasons=tuple(reasons),
     )
 
 
-def _printed_cell(cell: PublishedCell | None, notes: Notes) -> Cell:
+def _printed_cell(cell: PublishedCell | None, reasons: tuple[str, ...]) -> TableCell:
     if cell is None:
-        return Cell(text="-", value=None)
+        return TableCell()
     text = f"{cell.digits} {cell.column.unit}" if cell.column.unit else cell.digits
-    return Cell(text=text, value=cell.value, marks=tuple(notes.mark(reason) for reason in cell.disputed))
+    return TableCell(text=text, value=cell.value, reasons=reasons, remarks=cell.disputed)
 
 
-def _reference_row(records: Sequence[ResultRecord], columns: Sequence[Recipe]) -> BoardRow | None:
+def _reference_rows(records: Sequence[ResultRecord], columns: Sequence[Recipe]) -> list[TableRow]:
     """What the untouched references score; the check has seen that all records agree in it."""
     if not records:
-        return None
+        return []
     cells = []
     for recipe in columns:
         values = [record.metrics[recipe.name].reference_value for record in records if recipe.name in record.metrics]
         value = next((value for value in values if value is not None), None)
-        text = "-" if value is None else number_text(value, None, recipe.digits)
-        cells.append(Cell(text=f"{text} {recipe.unit}" if value is not None and recipe.unit else text, value=value))
-    return BoardRow(
-        anchor="references",
-        name="References, untouched",
-        tier=None,
-        cells=tuple(cells),
-        marks=(),
-        details=None,
-        reference=True,
-    )
+        text = "-" if value is None else number_text(value, None, recipe.digits, recipe.unit)
+        cells.append(TableCell(text=text, value=value))
+    return [TableRow(label="References, untouched", key="references", cells=tuple(cells), reference=True)]

@@ -1,22 +1,23 @@
 """``README.md`` of a set's leaderboard, from the same boards as the pages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from palette_bench.publish.leaderboard.board import Board, BoardRow, Cell, TaskTable
+from palette_bench.publish.leaderboard.board import Board, TaskBoard
 from palette_bench.publish.leaderboard.entry import Tier
 from palette_bench.publish.leaderboard.site import MEANING
-from palette_bench.publish.tables import markup as markdown
-from palette_bench.publish.tables import miniature
-from palette_bench.publish.tables.ranking import Place
-from palette_bench.score.recipes.base import Direction
+from palette_bench.publish.tables import markup, miniature
+from palette_bench.publish.tables.layout import layouts, records_needed
+from palette_bench.publish.tables.render import markdown, markdown_notes
+from palette_bench.publish.tables.table import Table, TableColumn, words
 
 MINIATURE = "scenes32"
 
 
 def readme(board: Board) -> str:
     """The tables of a set as Markdown; equal boards give equal text."""
-    return "\n".join([f"# {markdown.escape(board.title)}", "", *_introduction(board), *_tables(board)]).rstrip() + "\n"
+    return "\n".join([f"# {markup.markdown(board.title)}", "", *_introduction(board), *_tables(board)]).rstrip() + "\n"
 
 
 def miniature_readme(folder: Path, board: Board | None) -> str:
@@ -25,19 +26,19 @@ def miniature_readme(folder: Path, board: Board | None) -> str:
     Raises InputError when a record of the miniature cannot be used.
     """
     text = miniature.render_readme(folder)
-    if board is None or not any(row.anchor.startswith("entry-") for table in board.tables for row in table.rows):
+    if board is None or not board.has_entries:
         return text
     return text + "\n".join(["", "## Leaderboard", "", *_introduction(board), *_tables(board)]).rstrip() + "\n"
 
 
 def missing_of_miniature(folder: Path) -> list[Path]:
     """Records of the miniature that are not made yet; without them there is no page of it."""
-    paths = [miniature.record_path(folder, task, model) for task, model, _ in miniature.wanted(miniature.layouts())]
+    paths = [miniature.record_path(folder, task, model) for task, model, _ in records_needed(layouts())]
     return [path for path in paths if not path.is_file()]
 
 
 def _introduction(board: Board) -> Iterator[str]:
-    yield f"{markdown.escape(board.description)} {board.count:,} images a task."
+    yield f"{markup.markdown(board.description)} {board.count:,} images per task."
     yield ""
     yield (
         "± is the standard error. The best ranked number is bold, the second underlined; ≈ is not told from the best "
@@ -50,41 +51,25 @@ def _introduction(board: Board) -> Iterator[str]:
 
 
 def _tables(board: Board) -> Iterator[str]:
-    for table in board.tables:
-        yield f"## {markdown.escape(table.title)}"
+    for one in board.tables:
+        yield f"## {markup.markdown(one.table.title)}"
         yield ""
-        heads = [f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in table.columns]
-        yield from markdown.head_lines(["rank", "model", "tier"], heads)
-        for row in table.rows:
-            rank = row.cells[0].rank
-            name = markdown.escape(row.name)
-            cells = ["" if rank is None else str(rank), f"*{name}*" if row.reference else name]
-            cells[1] += _marks(row.marks)
-            cells.append(_tier(row))
-            yield markdown.line([*cells, *(_cell(cell) for cell in row.cells)])
+        yield from markdown(_with_tiers(one))
         yield ""
-        yield from _notes(table)
+        if one.table.notes:
+            yield from (*markdown_notes(one.table), "")
 
 
-def _tier(row: BoardRow) -> str:
-    if row.tier is None:
-        return ""
-    if row.tier is Tier.PUBLISHED and row.details is not None:
-        return f"{row.tier.value}: {markdown.escape(row.details.source)}"
-    return row.tier.value
-
-
-def _cell(cell: Cell) -> str:
-    text = markdown.emphasised(cell.text, cell.place if cell.rank is not None else Place.OTHER)
-    return ("≈ " if cell.undecided else "") + text + _marks(cell.marks)
-
-
-def _marks(marks: tuple[str, ...]) -> str:
-    return f"<sup>{','.join(dict.fromkeys(marks))}</sup>" if marks else ""
-
-
-def _notes(table: TaskTable) -> Iterator[str]:
-    for mark, text in table.notes:
-        yield f"- <sup>{mark}</sup> {markdown.escape(text)}"
-    if table.notes:
-        yield ""
+def _with_tiers(board: TaskBoard) -> Table:
+    """The table with columns of rank and tier before the numbers."""
+    columns = (TableColumn(head="rank", text=True), TableColumn(head="tier", text=True), *board.table.columns)
+    groups = []
+    for group in board.table.groups:
+        rows = []
+        for row in group.rows:
+            rank, tier = row.cells[0].rank, board.tier(row)
+            source = f": {board.details[row.key].source}" if tier is Tier.PUBLISHED else ""
+            first = words("" if rank is None else str(rank), "" if tier is None else tier.value + source)
+            rows.append(replace(row, cells=(*first, *row.cells)))
+        groups.append(replace(group, rows=tuple(rows)))
+    return replace(board.table, columns=columns, groups=tuple(groups))

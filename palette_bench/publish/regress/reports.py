@@ -1,11 +1,14 @@
 """What a regression leaves for machines and reviewers: JUnit XML, and a summary in GitHub-flavoured Markdown."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
 from palette_bench.publish.regress.manifest import Manifest, Outcome, Status, counts
+from palette_bench.publish.tables import markup
+from palette_bench.publish.tables.render import markdown
+from palette_bench.publish.tables.table import Table, TableColumn, TableGroup, TableRow, words
 
 SIGNS = {
     Status.REPRODUCING: "✅",
@@ -18,7 +21,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(manifest: Manifest, outcomes: Sequence[Outcome]) -> bytes:
-    """JUnit XML: a suite a table, a case a cell. Failing statuses are failures, untested cells are skipped."""
+    """JUnit XML: a suite per table, a case per cell. Failing statuses are failures, untested cells are skipped."""
     suites = ElementTree.Element("testsuites", name=_xml(manifest.name))
     for number, of_table in groupby(outcomes, key=lambda outcome: outcome.table):
         cells = list(of_table)
@@ -56,41 +59,44 @@ def _xml(text: str) -> str:
 
 
 def summary(manifest: Manifest, outcomes: Sequence[Outcome]) -> str:
-    """Markdown for the summary page of a workflow: the counts, every cell that is not reproducing, a line a table."""
-    found = counts(outcomes)
-    lines = [f"## {_md(manifest.name)}: {sum(found.values())} published numbers", ""]
-    lines += [f"- {SIGNS[status]} {status.value}: {count}" for status, count in found.items() if count]
+    """Markdown for the summary page of a workflow: the counts, every cell that is not reproducing, a line per table."""
+    of_status = counts(outcomes)
+    lines = [f"## {markup.markdown(manifest.name)}: {len(outcomes)} published numbers", ""]
+    lines += [f"- {SIGNS[status]} {status.value}: {count}" for status, count in of_status.items() if count]
+    for table in (*cells_tables(outcomes), tables_table(manifest, outcomes)):
+        lines += ["", f"### {markup.markdown(table.title)}", "", *markdown(table)]
+    return "\n".join(lines) + "\n"
+
+
+def tables_table(manifest: Manifest, outcomes: Sequence[Outcome]) -> Table:
+    """A line per table: its cells, and how many of them have each status."""
+    rows = []
+    for number, of_table in groupby(outcomes, key=lambda outcome: outcome.table):
+        of_status = counts(list(of_table))
+        label = f"{number}: {manifest.titles[number]}"
+        rows.append(TableRow(label=label, cells=words(str(sum(of_status.values())), *map(str, of_status.values()))))
+    columns = tuple(TableColumn(head=head) for head in ("cells", *Status))
+    return Table(title="Tables", columns=columns, groups=(TableGroup(rows=tuple(rows)),), row_head="table")
+
+
+def cells_tables(outcomes: Sequence[Outcome]) -> Iterator[Table]:
+    """A line for every cell that is out of its band, and for every one that only its band admits."""
     for statuses, title in (
         ((Status.NOT_REPRODUCING, Status.NOT_COMPARABLE), "Out of band"),
         ((Status.WITHIN_BAND,), "Within the stated band"),
     ):
-        cells = [outcome for outcome in outcomes if outcome.status in statuses]
-        if cells:
-            lines += [
-                "",
-                f"### {title}",
-                "",
-                "| | table | row | task | recipe | printed | found | |",
-                "|---|---|---|---|---|---:|---:|---|",
-            ]
-            lines += [
-                f"| {SIGNS[cell.status]} | {_md(cell.table)} | {_md(cell.label)} | {cell.task} | {cell.recipe} "
-                f"| {cell.printed} | {'-' if cell.found is None else f'{cell.found:.6g}'} | {_md(cell.detail)} |"
-                for cell in cells
-            ]
-    lines += ["", "### Tables", "", "| table | cells | reproducing | within band | untested | out of band |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
-    for number, of_table in groupby(outcomes, key=lambda outcome: outcome.table):
-        of = counts(list(of_table))
-        failing = sum(count for status, count in of.items() if status.fails)
-        lines.append(
-            f"| {_md(number)}: {_md(manifest.titles[number])} | {sum(of.values())} | {of[Status.REPRODUCING]} "
-            f"| {of[Status.WITHIN_BAND]} | {of[Status.UNTESTED]} | {failing} |"
-        )
-    return "\n".join(lines) + "\n"
+        rows = tuple(_cell_row(outcome) for outcome in outcomes if outcome.status in statuses)
+        if rows:
+            heads = ("table", "row", "task", "recipe", "status", "why")
+            columns = (*(TableColumn(head=h, text=True) for h in heads), *map(_number_column, ("printed", "found")))
+            yield Table(title=title, columns=columns, groups=(TableGroup(rows=rows),))
 
 
-def _md(text: str) -> str:
-    """``text`` as Markdown that shows it as it is, in one cell of a table."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", one_line)
+def _number_column(head: str) -> TableColumn:
+    return TableColumn(head=head)
+
+
+def _cell_row(cell: Outcome) -> TableRow:
+    found = "-" if cell.found is None else f"{cell.found:.6g}"
+    texts = (cell.table, cell.label, cell.task, cell.recipe, cell.status.value, cell.detail, cell.printed, found)
+    return TableRow(label=SIGNS[cell.status], cells=words(*texts), fails=cell.status.fails)

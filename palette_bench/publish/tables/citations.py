@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from palette_bench.common.version import __version__
-from palette_bench.publish.tables.latex import escape
+from palette_bench.publish.tables.markup import latex
 from palette_bench.publish.tables.printed import Paper
 
 
@@ -31,7 +31,7 @@ class Citation:
         """The entry; the title in braces, so that no style changes its capitals."""
         lines = [f"@{self.kind}{{{self.key},"]
         for name, value in self.fields.items():
-            shown = value if name in ("url", "author") else escape(value)
+            shown = value if name in ("url", "author") else latex(value)
             lines.append(f"  {name} = {{{{{shown}}}}}," if name == "title" else f"  {name} = {{{shown}}},")
         return "\n".join([*lines, "}"])
 

@@ -1,9 +1,12 @@
 """What keeps a number out of a ranking: decided by fingerprints and declarations, never by titles."""
 
+from collections.abc import Collection
+
 from palette_bench.artifacts.record import MetricValue, ResultRecord, ScoredSet
 from palette_bench.protocol.definition import GeometryName, MaskSource, Protocol, Status, load_protocol
 from palette_bench.score.recipes.base import Column, Recipe, incomparable, number_fingerprint
 from palette_bench.score.recipes.catalogue import RECIPES
+from palette_bench.score.scoring import RECONSTRUCTION_WARNING, clamped_warnings
 
 RECONSTRUCTION = "the paper's list of images was never published: this set is a reconstruction"
 
@@ -15,11 +18,11 @@ def declared_protocol(set_name: str, variant: tuple[str, ...]) -> Protocol:
     return load_protocol(set_name).with_variant(geometry=geometry[0] if geometry else None, masks=masks)
 
 
-def variant_reasons(scored: ScoredSet, wanted: tuple[str, ...] = ()) -> list[str]:
-    """Another variant of the set than the wanted one."""
-    if scored.variant == wanted:
+def variant_reasons(scored: ScoredSet, declared: tuple[str, ...] = ()) -> list[str]:
+    """Another variant of the set than the declared one."""
+    if scored.variant == declared:
         return []
-    of = f", not {', '.join(wanted)}" if wanted else ""
+    of = f", not {', '.join(declared)}" if declared else ""
     return [f"another variant of the set: {', '.join(scored.variant) or 'the default'}{of}"]
 
 
@@ -48,14 +51,24 @@ def recipe_reasons(recipe: str) -> list[str]:
 
 
 def sample_notes(record: ResultRecord) -> list[str]:
-    """What a number of several samples an item is of; this keeps nothing out of a ranking."""
-    return [f"the first of {record.samples} samples an item"] if record.samples > 1 else []
+    """A note that metrics use the first of several samples per item. Does not affect ranking."""
+    return [f"the first of {record.samples} samples per item"] if record.samples > 1 else []
 
 
-def remarks(record: ResultRecord) -> list[str]:
-    """What a reader should know of a record besides: its samples, and the warnings of its score."""
-    # That a set is a reconstruction is a reason where it matters, not a remark.
-    return sample_notes(record) + [text for text in record.warnings if "reconstruction" not in text]
+def remarks(record: ResultRecord, recipes: Collection[str]) -> list[str]:
+    """What a reader should know of a record besides: its samples, and the warnings of its score.
+
+    Warnings of numbers other than those of ``recipes`` are left out, and that a set is a reconstruction is a reason
+    where it matters.
+    """
+    return sample_notes(record) + warnings(record, recipes)
+
+
+def warnings(record: ResultRecord, recipes: Collection[str]) -> list[str]:
+    """The warnings of a score that concern one of ``recipes`` or all."""
+    of_recipes = clamped_warnings({name: metric.details for name, metric in record.metrics.items()})
+    elsewhere = {text for name, text in of_recipes.items() if name not in recipes}
+    return [text for text in record.warnings if text not in elsewhere and text != RECONSTRUCTION_WARNING]
 
 
 def set_reasons(scored: ScoredSet, protocol: Protocol, *, with_published: bool) -> list[str]:

@@ -13,7 +13,7 @@ from palette_bench.publish.tables.citations import (
     Citation,
     of_paper,
 )
-from palette_bench.publish.tables.paper import PaperTable
+from palette_bench.publish.tables.table import Table
 from palette_bench.score.backbones.base import SPECS
 from palette_bench.score.recipes.base import PIXELS, Column, Recipe
 from palette_bench.score.recipes.catalogue import named
@@ -42,6 +42,10 @@ class Methods:
         """Its place in the list of references, from 1."""
         return [known.key for known in self.citations].index(citation.key) + 1
 
+    def numbers(self, cited: Sequence[Citation]) -> str:
+        """The places of several, as in ``1, 3``."""
+        return ", ".join(str(self.number(citation)) for citation in cited)
+
     def render(self, text: Callable[[str], str], cite: Callable[[Sequence[Citation]], str]) -> str:
         """The paragraph, text by ``text`` and citations by ``cite``."""
         return "".join(text(part) if isinstance(part, str) else cite(part.citations) for part in self.parts)
@@ -49,10 +53,10 @@ class Methods:
     @property
     def plain(self) -> str:
         """The paragraph with numbers in brackets for citations."""
-        return self.render(str, lambda cited: " [" + ", ".join(str(self.number(c)) for c in cited) + "]")
+        return self.render(str, lambda cited: f" [{self.numbers(cited)}]")
 
 
-def methods(table: PaperTable) -> Methods:
+def methods(table: Table) -> Methods:
     """What the table's records say of themselves, and where its printed rows are from."""
     parts: list[str | Cited] = []
     records = [entry.record for entry in table.entries]
@@ -119,7 +123,7 @@ def _sets(records: Sequence[ResultRecord]) -> Iterator[str | Cited]:
         yield "Where part of an image is hidden, the prediction is composited with the known region before scoring. "
 
 
-def _numbers(table: PaperTable, records: Sequence[ResultRecord]) -> Iterator[str | Cited]:
+def _numbers(table: Table, records: Sequence[ResultRecord]) -> Iterator[str | Cited]:
     """How each column was computed: recipe, output of which network, reference set; then what each network sees."""
     networks: dict[str, str] = {}
     for name in dict.fromkeys(cell.recipe for cell in table.cells if cell.fingerprint is not None):

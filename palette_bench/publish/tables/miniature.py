@@ -6,115 +6,42 @@ result records, and ``README.md`` is built from both: no number in it is written
 
 import json
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from palette_bench.artifacts.record import read_record
-from palette_bench.common import resources
+from palette_bench.artifacts.record import ResultRecord, read_record
 from palette_bench.common.errors import InputError
 from palette_bench.publish.figures.account import Figure
 from palette_bench.publish.figures.histogram import histogram
-from palette_bench.publish.tables import markup as markdown
-from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
-from palette_bench.publish.tables.score import number_text
-from palette_bench.score.recipes.base import Direction, Recipe
+from palette_bench.publish.tables.layout import REFERENCE, Layout, LayoutGroup, layouts, records_needed, tables_file
+from palette_bench.publish.tables.paper import fill_layout
+from palette_bench.publish.tables.ranking import SURE
+from palette_bench.publish.tables.render import markdown, markdown_notes
+from palette_bench.publish.tables.table import number_text
+from palette_bench.score.recipes.base import Direction
 from palette_bench.score.recipes.catalogue import named
 
 FID, IS, CA, PSNR = "fid-scenes32", "is-scenes32", "ca-scenes32", "psnr-rgb"
 DIVERSITY = "diversity-msssim-2scales"
-REFERENCE = "reference"
 NEXT = "python -m benchmarks.miniature run --work FOLDER makes the records again"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row: what it is called, which baseline, how many samples an item its record has."""
-
-    label: str
-    model: str
-    samples: int
+Records = Mapping[tuple[str, str], ResultRecord]
+"""By task and model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Rows of one task that are ranked together."""
-
-    title: str
-    task: str
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One table: its number in the paper, title, the recipes of its columns, its groups."""
-
-    number: str
-    title: str
-    columns: tuple[str, ...]
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A number and its standard error; 0 where a recipe has none."""
+class Lead:
+    """By how much a number is better than another, and the standard error of that; 0 where a recipe has none."""
 
     value: float
     error: float
 
-    def minus(self, other: "Measured") -> "Measured":
+    def minus(self, other: "Lead") -> "Lead":
         """The difference, errors joined as if independent: on the same items that overstates them."""
-        return Measured(self.value - other.value, math.hypot(self.error, other.error))
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the tables need of a result record."""
-
-    model: str
-    task: str
-    samples: int
-    result_id: str
-    numbers: Mapping[str, Measured]
-    histogram: tuple[int, ...] | None
-
-
-def layouts() -> list[Layout]:
-    """The tables of ``leaderboards/scenes32/tables.toml``, in their order."""
-    return [
-        Layout(
-            table["number"],
-            table["title"],
-            tuple(table["columns"]),
-            tuple(
-                Group(
-                    group.get("title", ""),
-                    group["task"],
-                    tuple(Row(row["label"], row["model"], row.get("samples", 1)) for row in group["rows"]),
-                )
-                for group in table["group"]
-            ),
-        )
-        for table in _tables_file()["table"]
-    ]
-
-
-def _tables_file() -> dict[str, list[dict[str, Any]]]:
-    return tomllib.loads((resources.leaderboards() / "scenes32" / "tables.toml").read_text(encoding="utf-8"))
-
-
-def wanted(tables: Sequence[Layout]) -> list[tuple[str, str, int]]:
-    """Every (task, model, samples) that the tables need, each once, with the largest number of samples."""
-    most: dict[tuple[str, str], int] = {}
-    for table in tables:
-        for group in table.groups:
-            for row in group.rows:
-                key = (group.task, row.model)
-                most[key] = max(most.get(key, 1), row.samples)
-    return [(task, model, samples) for (task, model), samples in most.items()]
+        return Lead(self.value - other.value, math.hypot(self.error, other.error))
 
 
 def record_path(folder: Path, task: str, model: str) -> Path:
@@ -122,7 +49,7 @@ def record_path(folder: Path, task: str, model: str) -> Path:
     return folder / "records" / task / f"{model}.json"
 
 
-def measured_record(path: Path, task: str, model: str) -> Record:
+def checked_record(path: Path, task: str, model: str) -> ResultRecord:
     """A record of the miniature. Raises InputError when it is missing or is of another task."""
     record = read_record(path).record
     if record.scored.task != task or record.name != model:
@@ -133,15 +60,14 @@ def measured_record(path: Path, task: str, model: str) -> Record:
             found=f"{record.name} on {record.scored.task}",
             next_step=NEXT,
         )
-    numbers = {name: Measured(metric.value, metric.standard_error or 0.0) for name, metric in record.metrics.items()}
-    return Record(model, task, record.samples, record.result_id, numbers, record.histogram)
+    return record
 
 
-def read_records(folder: Path, tables: Sequence[Layout]) -> dict[tuple[str, str], Record]:
+def read_records(folder: Path, tables: Sequence[Layout]) -> dict[tuple[str, str], ResultRecord]:
     """All records that the tables need, by task and model."""
     return {
-        (task, model): measured_record(record_path(folder, task, model), task, model)
-        for task, model, _ in wanted(tables)
+        (task, model): checked_record(record_path(folder, task, model), task, model)
+        for task, model, _ in records_needed(tables)
     }
 
 
@@ -162,33 +88,32 @@ class Claim:
     evidence: str
 
 
-Records = Mapping[tuple[str, str], Record]
-
-
-def judged(difference: Measured) -> Verdict:
+def judged(lead: Lead) -> Verdict:
     """Whether a difference that should be positive is, beyond ``SURE`` joint errors."""
-    if difference.value > SURE * difference.error:
+    if lead.value > SURE * lead.error:
         return Verdict.HOLDS
-    return Verdict.FAILS if difference.value < -SURE * difference.error else Verdict.UNDECIDED
+    return Verdict.FAILS if lead.value < -SURE * lead.error else Verdict.UNDECIDED
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=list(Verdict).index)
 
 
-def ahead(better: Record, worse: Record, recipe: str) -> Measured:
+def ahead(better: ResultRecord, worse: ResultRecord, recipe: str) -> Lead:
     """By how much one record is ahead of another, in the direction that the recipe calls better."""
-    difference = better.numbers[recipe].minus(worse.numbers[recipe])
-    lower = named(recipe).direction is Direction.LOWER
-    return Measured(-difference.value, difference.error) if lower else difference
+    sign = -1.0 if named(recipe).direction is Direction.LOWER else 1.0
+    one, other = (
+        Lead(sign * m.value, m.standard_error or 0.0) for m in (better.metrics[recipe], worse.metrics[recipe])
+    )
+    return one.minus(other)
 
 
-def _shown(record: Record, recipe: str) -> str:
-    number = record.numbers[recipe]
-    return number_text(number.value, number.error or None, named(recipe).digits)
+def _shown(record: ResultRecord, recipe: str) -> str:
+    metric = record.metrics[recipe]
+    return number_text(metric.value, metric.standard_error, named(recipe).digits)
 
 
-def _families(tables: Sequence[Layout]) -> Iterator[tuple[str, str, Group]]:
+def _families(tables: Sequence[Layout]) -> Iterator[tuple[str, str, LayoutGroup]]:
     """Every group that has both Palette and Regression: table, title and group."""
     for table in tables:
         models = {row.label for group in table.groups for row in group.rows}
@@ -198,14 +123,14 @@ def _families(tables: Sequence[Layout]) -> Iterator[tuple[str, str, Group]]:
 
 
 def claims(tables: Sequence[Layout], records: Records) -> list[Claim]:
-    """What the paper claims, judged on these records; one line a claim and task."""
-    found: list[Claim] = []
+    """What the paper claims, judged on these records; one line per claim and task."""
+    result: list[Claim] = []
     for _, title, group in _families(tables):
         by_label = {row.label: records[group.task, row.model] for row in group.rows}
         palette, regression = by_label["Palette"], by_label["Regression"]
         for recipe in (FID, IS, CA):
             name = named(recipe).title
-            found.append(
+            result.append(
                 Claim(
                     f"{title}: Palette is ahead of regression in {name}",
                     judged(ahead(palette, regression, recipe)),
@@ -215,28 +140,28 @@ def claims(tables: Sequence[Layout], records: Records) -> list[Claim]:
             classical = {
                 label: record
                 for label, record in by_label.items()
-                if label not in ("Palette", "Regression") and record.model != REFERENCE
+                if label not in ("Palette", "Regression") and record.name != REFERENCE
             }
             best = max(classical, key=lambda label: ahead(classical[label], palette, recipe).value)
-            found.append(
+            result.append(
                 Claim(
                     f"{title}: Palette is ahead of every classical method in {name}",
                     _worst([judged(ahead(palette, other, recipe)) for other in classical.values()]),
                     f"{_shown(palette, recipe)} against {_shown(classical[best], recipe)} of the best, {best}",
                 )
             )
-        found.append(
+        result.append(
             Claim(
                 f"{title}: regression is ahead of Palette in PSNR",
                 judged(ahead(regression, palette, PSNR)),
                 f"{_shown(regression, PSNR)} against {_shown(palette, PSNR)} dB",
             )
         )
-    found += _jpeg_gap(records)
-    found += _diversity(records)
-    found += _architectures(records)
-    found += _generalist(records)
-    return found
+    result += _jpeg_gap(records)
+    result += _diversity(records)
+    result += _architectures(records)
+    result += _generalist(records)
+    return result
 
 
 def _jpeg_gap(records: Records) -> Iterator[Claim]:
@@ -264,7 +189,7 @@ def _diversity(records: Records) -> Iterator[Claim]:
         absolute = records[task, f"palette-scenes32-{family}-l1"]
         yield Claim(
             f"{task}: samples of the L2 model are more diverse than those of the L1 model (lower pairwise MS-SSIM)",
-            judged(absolute.numbers[DIVERSITY].minus(squared.numbers[DIVERSITY])),
+            judged(ahead(squared, absolute, DIVERSITY)),
             f"{_shown(squared, DIVERSITY)} against {_shown(absolute, DIVERSITY)}",
         )
 
@@ -300,49 +225,17 @@ def _generalist(records: Records) -> Iterator[Claim]:
         )
 
 
-def render_table(table: Layout, records: Records) -> str:
-    """A table in Markdown: best of a group in bold, second underlined, the reference row unranked."""
-    recipes = [named(name) for name in table.columns]
-    heads = [f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}" for recipe in recipes]
-    lines = [f"### Table {table.number}: {table.title}", "", *markdown.head_lines([""], heads)]
-    for group in table.groups:
-        if group.title:
-            lines.append(markdown.line([f"*{markdown.escape(group.title)}*", *[""] * len(recipes)]))
-        of_row = [(row.label, records[group.task, row.model]) for row in group.rows]
-        columns = [_column([record for _, record in of_row], recipe) for recipe in recipes]
-        for (label, record), cells in zip(of_row, zip(*columns, strict=True), strict=True):
-            name = markdown.escape(label)
-            lines.append(markdown.line([f"*{name}*" if record.model == REFERENCE else name, *cells]))
-    return "\n".join(lines)
-
-
-def _column(records: Sequence[Record], recipe: Recipe) -> list[str]:
-    """The cells of one recipe, a hyphen where a record has no such number."""
-    contenders = [
-        Contender(record.numbers[recipe.name].value, record.numbers[recipe.name].error)
-        if recipe.name in record.numbers and record.model != REFERENCE
-        else None
-        for record in records
-    ]
-    return [
-        markdown.emphasised(_shown(record, recipe.name), Place.OTHER if standing is None else standing.place)
-        if recipe.name in record.numbers
-        else "-"
-        for record, standing in zip(records, standings(contenders, recipe.direction), strict=True)
-    ]
-
-
-def render_claims(found: Sequence[Claim]) -> str:
+def render_claims(all_claims: Sequence[Claim]) -> str:
     """The claims as a Markdown table, and how many of each verdict."""
-    counts = {verdict: sum(claim.verdict is verdict for claim in found) for verdict in Verdict}
+    counts = {verdict: sum(claim.verdict is verdict for claim in all_claims) for verdict in Verdict}
     lines = [
-        f"Of {len(found)} statements {counts[Verdict.HOLDS]} hold, {counts[Verdict.UNDECIDED]} are not decided within "
-        f"{SURE} joint standard errors, and {counts[Verdict.FAILS]} do not hold.",
+        f"Of {len(all_claims)} statements {counts[Verdict.HOLDS]} hold, {counts[Verdict.UNDECIDED]} are not decided "
+        f"within {SURE} joint standard errors, and {counts[Verdict.FAILS]} do not hold.",
         "",
         "| the paper's claim, on this world | | |",
         "|---|---|---|",
     ]
-    lines += [f"| {claim.text} | {claim.verdict.value} | {claim.evidence} |" for claim in found]
+    lines += [f"| {claim.text} | {claim.verdict.value} | {claim.evidence} |" for claim in all_claims]
     return "\n".join(lines)
 
 
@@ -362,7 +255,8 @@ chosen on scenes of the train split (`python -m benchmarks.samplers`).
 `python -m benchmarks.miniature` makes all of it again. This page is built by `palette-bench leaderboard build`, and
 [regression.toml](regression.toml) guards every number ([docs/regression.md](../../docs/regression.md)).
 
-Bold is best, underlined second; the reference row is not ranked.
+Bold is best, underlined second, ≈ not decided against a row ahead of it (1.96 joint standard errors, as if
+independent); the reference row is not ranked.
 """
 
 
@@ -375,7 +269,7 @@ def render_manifest(folder: Path) -> str:
         "format = 1",
         'name = "scenes32"',
     ]
-    for band in _tables_file().get("band", []):
+    for band in tables_file().get("band", []):
         lines += ["", "[[band]]", *(f"{key} = {_toml(value)}" for key, value in band.items())]
     for table in tables:
         lines += ["", "[[table]]", f"number = {_toml(table.number)}", f"title = {_toml(table.title)}"]
@@ -383,9 +277,9 @@ def render_manifest(folder: Path) -> str:
             for row in group.rows:
                 record = records[group.task, row.model]
                 printed = ", ".join(
-                    f"{name} = {_toml(f'{record.numbers[name].value:.{named(name).digits}f}')}"
+                    f"{name} = {_toml(f'{record.metrics[name].value:.{named(name).digits}f}')}"
                     for name in table.columns
-                    if name in record.numbers
+                    if name in record.metrics
                 )
                 lines += [
                     "",
@@ -409,8 +303,10 @@ def render_readme(folder: Path) -> str:
     records = read_records(folder, tables)
     parts = [_HEAD, "## Which of the paper's claims hold here", "", render_claims(claims(tables, records)), ""]
     parts += ["## Tables", ""]
-    for table in tables:
-        parts += [render_table(table, records), ""]
+    for layout in tables:
+        table = fill_layout(layout, records)
+        parts += [f"### Table {table.number}: {table.title}", "", *markdown(table), ""]
+        parts += [*notes, ""] if (notes := markdown_notes(replace(table, remarks=()))) else []
     picture = f"![Histograms of pairwise MS-SSIM]({DIVERSITY_FIGURE}.png)"
     parts += ["## Figure 8: similarity of samples", "", picture, ""]
     parts += [

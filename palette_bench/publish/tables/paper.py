@@ -1,33 +1,40 @@
 """One of the paper's tables, filled: its rows as printed, and records in their place; what is ranked and why not.
 
-Pure: tables and records in, a `PaperTable` out; ``table_formats`` writes it. Rows are ranked together when they are of
+Pure: tables and records in, a `Table` out; ``render`` writes it. Rows are ranked together when they are of
 one task and column and nothing keeps them apart: the group's title never decides.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.protocol.definition import load_protocol
 from palette_bench.publish.tables import comparable
-from palette_bench.publish.tables.miniature import REFERENCE, Layout
+from palette_bench.publish.tables.layout import REFERENCE, Layout, LayoutGroup
 from palette_bench.publish.tables.printed import (
-    BLANK,
-    Paper,
     PublishedCell,
     PublishedColumn,
     PublishedRow,
     PublishedTable,
 )
-from palette_bench.publish.tables.ranking import SURE, Contender, Place, standings
-from palette_bench.publish.tables.score import Notes, number_text
-from palette_bench.score.recipes.base import Direction, Recipe
+from palette_bench.publish.tables.table import (
+    Entry,
+    Source,
+    Table,
+    TableCell,
+    TableColumn,
+    TableGroup,
+    TableRow,
+    footnoted,
+    metric_cell,
+    number_text,
+    ranked,
+    recipe_column,
+)
+from palette_bench.score.recipes.base import Recipe
 from palette_bench.score.recipes.catalogue import RECIPES, named
 
-UNDECIDED = "≈"
-"""The mark of a number that is not decidedly behind those ahead of it."""
 ADDED = "Further rows"
 """The title of a group of added rows, where the table splits a task into several groups and none is theirs."""
 
@@ -36,172 +43,17 @@ REFERENCE_TOLERANCE = 0.02
 says so: a choice, not a measurement, and no number is kept out of a ranking by it."""
 
 
-class Source(StrEnum):
-    """Where a row comes from."""
-
-    PRINTED = "printed"
-    SHIPPED = "shipped"
-    YOURS = "yours"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableColumn:
-    """A column: ``head`` and ``over`` (above several) are printed; ``recipe`` and ``set_name`` may be empty."""
-
-    head: str
-    over: str
-    recipe: str
-    set_name: str
-    direction: Direction
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableCell:
-    """What stands in a row and column.
-
-    ``text`` is printed; ``value`` and ``error`` are None where there is no number or no error bar. ``rounding`` is half
-    a unit of the last digit of a number that is known as printed only. ``fingerprint`` is that of a record's metric.
-    ``reasons`` keep the number out of the ranking, ``remarks`` do not; ``marks`` are the footnotes of both.
-    ``undecided`` names the rows ahead that the number may well equal.
-    """
-
-    text: str = BLANK
-    value: float | None = None
-    error: float | None = None
-    unit: str = ""
-    rounding: float = 0.0
-    recipe: str = ""
-    fingerprint: str | None = None
-    data: str = ""
-    signature: str = ""
-    reasons: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-    rank: int | None = None
-    place: Place = Place.OTHER
-    undecided: tuple[str, ...] = ()
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the number may stand in a ranking of its column."""
-        return self.value is not None and not self.reasons
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """A line: ``cites`` is the citation printed after the label, ``paper`` that of a printed row.
-
-    ``reasons`` hold for every cell of the row and are in the cells' too; ``marks`` are their footnotes.
-    """
-
-    label: str
-    source: Source
-    cells: tuple[TableCell, ...]
-    cites: str = ""
-    paper: Paper | None = None
-    reference: bool = False
-    reasons: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-
-    @property
-    def origin(self) -> str:
-        """The row's source in a word or two."""
-        if self.paper is not None:
-            return self.paper.name
-        return "yours" if self.source is Source.YOURS else "scenes32"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableGroup:
-    """Rows under one title; ``tasks`` decide what is ranked together. ``added`` groups are not in the original."""
-
-    title: str
-    tasks: tuple[str, ...]
-    rows: tuple[TableRow, ...]
-    added: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A record that stands in the table, under the name of its row."""
-
-    name: str
-    source: Source
-    record: ResultRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaperTable:
-    """A filled table. ``paper`` is None on scenes32. ``marks`` are footnotes of the whole, ``notes`` all by mark.
-
-    ``remarks`` are the table's own notes, without a mark.
-    """
-
-    number: str
-    title: str
-    paper: Paper | None
-    group_head: str
-    row_head: str
-    columns: tuple[TableColumn, ...]
-    groups: tuple[TableGroup, ...]
-    marks: tuple[str, ...]
-    notes: tuple[tuple[str, str], ...]
-    remarks: tuple[str, ...]
-    entries: tuple[Entry, ...]
-
-    @property
-    def heading(self) -> str:
-        """Number, paper or set, and title."""
-        where = self.paper.name if self.paper is not None else "scenes32"
-        return f"Table {self.number} ({where}): {self.title}"
-
-    @property
-    def cells(self) -> Iterator[TableCell]:
-        """Every cell."""
-        for group in self.groups:
-            for row in group.rows:
-                yield from row.cells
-
-    def group_title(self, group: TableGroup) -> str:
-        """The title of a group with the head of its column; empty for none."""
-        of_column = f"{self.group_head}: " if self.group_head and group.title and not group.added else ""
-        return of_column + group.title
-
-    def signatures(self) -> list[str]:
-        """The signatures of all numbers of records, each once: records of one task share theirs."""
-        return list(dict.fromkeys(cell.signature for cell in self.cells if cell.signature))
-
-    def legend(self) -> list[str]:
-        """What bold, underline, ± and the sign of doubt mean in this table; only what occurs in it."""
-        cells = list(self.cells)
-        lines = []
-        if any(cell.place for cell in cells):
-            lines.append("best bold, second underlined, among comparable rows of a task; references are not ranked")
-        if any(cell.error is not None for cell in cells):
-            lines.append("± one standard error over images")
-        if any(cell.undecided for cell in cells):
-            text = (
-                f"{UNDECIDED} not decided against a row ahead: within {SURE} joint standard errors, as if independent"
-            )
-            if any(cell.rank is not None and cell.rounding for cell in cells):
-                text += "; printed rows have none, so that the record's own and their rounding decide"
-            lines.append(text)
-        return lines
-
-
 def fill(
     printed: PublishedTable,
     records: Sequence[ResultRecord] = (),
     *,
     others: Sequence[PublishedRow] = (),
     only_set: str | None = None,
-) -> PaperTable:
+) -> Table:
     """A printed table with ``records`` in their groups, and before them the rows ``others`` of other papers.
 
     ``only_set`` leaves the columns of one set. Raises UsageError when the table has none of that set, and InputError
-    for records of a set or task that the table does not have, and for a record that is there twice.
+    for records of a set or task that the table does not have.
     """
     columns = [column for column in printed.columns if only_set in (None, column.set_name)]
     if not columns:
@@ -229,22 +81,24 @@ def fill(
         ]
         groups += _with_added(TableGroup(title=group.title, tasks=group.tasks, rows=tuple(rows)), added, tasks_of)
     return _finished(
-        number=printed.number,
-        title=printed.title,
-        paper=printed.paper,
-        group_head=printed.group_head,
-        row_head=printed.row_head,
-        columns=[(_column(column), column.disputed) for column in columns],
-        groups=_moved_to_the_end(groups),
-        about=(*printed.disputed, *printed.differs, *([printed.unplaced] if printed.unplaced else [])),
-        remarks=printed.notes,
-        entries=[Entry(name=m.name, source=Source.YOURS, record=record) for m in models for record in m.records],
+        Table(
+            number=printed.number,
+            title=printed.title,
+            paper=printed.paper,
+            group_head=printed.group_head,
+            row_head=printed.row_head,
+            columns=tuple(map(_column, columns)),
+            groups=_one_data(_moved_to_the_end(groups)),
+            about=(*printed.disputed, *printed.differs, *([printed.unplaced] if printed.unplaced else [])),
+            remarks=printed.notes,
+            entries=tuple(_entries(models)),
+        )
     )
 
 
 def fill_layout(
     layout: Layout, shipped: Mapping[tuple[str, str], ResultRecord], records: Sequence[ResultRecord] = ()
-) -> PaperTable:
+) -> Table:
     """A table of scenes32: ``shipped`` records by task and model in the layout's rows, ``records`` in their groups.
 
     A row whose record is not there has no numbers and says so. Raises InputError as `fill` does.
@@ -253,7 +107,9 @@ def fill_layout(
         f"Table {layout.number} of scenes32", records, {"scenes32"}, {group.task for group in layout.groups}, ""
     )
     recipes = [named(name) for name in layout.columns]
-    models = _models(records)
+    given = {record.result_id: record.name for record in reversed(records)}
+    of_layout = {record.result_id for group in layout.groups for record in _shipped(group, shipped)}
+    models = _models([record for record in records if record.result_id not in of_layout])
     tasks_of = [((group.task,), True) for group in layout.groups]
     groups: list[TableGroup] = []
     entries: dict[tuple[str, str], Entry] = {}
@@ -269,7 +125,11 @@ def fill_layout(
                     TableRow(label=row.label, source=Source.SHIPPED, cells=cells, reference=reference, remarks=missing)
                 )
             else:
-                rows.append(_record_row(row.label, Source.SHIPPED, record, recipes, reference=reference))
+                shown = _record_row(row.label, Source.SHIPPED, record, recipes, reference=reference)
+                if name := given.get(record.result_id):
+                    same = f"your record {name} is this result"
+                    shown = replace(shown, source=Source.YOURS, remarks=(*shown.remarks, same))
+                rows.append(shown)
                 entries[group.task, row.model] = Entry(name=row.label, source=Source.SHIPPED, record=record)
         added = [
             _record_row(model.name, Source.YOURS, record, recipes)
@@ -279,32 +139,25 @@ def fill_layout(
         ]
         title = group.title
         groups += _with_added(TableGroup(title=title, tasks=(group.task,), rows=tuple(rows)), added, tasks_of)
-    columns = [
-        (
-            TableColumn(
-                head=f"{recipe.title} {'↓' if recipe.direction is Direction.LOWER else '↑'}",
-                over="",
-                recipe=recipe.name,
-                set_name="scenes32",
-                direction=recipe.direction,
-            ),
-            (),
-        )
-        for recipe in recipes
-    ]
-    yours = [Entry(name=m.name, source=Source.YOURS, record=record) for m in models for record in m.records]
     return _finished(
-        number=layout.number,
-        title=layout.title,
-        paper=None,
-        group_head="",
-        row_head="Model",
-        columns=columns,
-        groups=_moved_to_the_end(groups),
-        about=(),
-        remarks=("Numbers of scenes32 compare with each other and with nothing in the paper.",),
-        entries=[*entries.values(), *yours],
+        Table(
+            number=layout.number,
+            title=layout.title,
+            row_head="Model",
+            columns=tuple(recipe_column(recipe, "scenes32") for recipe in recipes),
+            groups=_one_data(_moved_to_the_end(groups)),
+            remarks=("Numbers of scenes32 compare with each other and with nothing in the paper.",),
+            entries=(*entries.values(), *_entries(models)),
+        )
     )
+
+
+def _finished(table: Table) -> Table:
+    return footnoted(ranked(table))
+
+
+def _shipped(group: LayoutGroup, shipped: Mapping[tuple[str, str], ResultRecord]) -> list[ResultRecord]:
+    return [shipped[key] for row in group.rows if (key := (group.task, row.model)) in shipped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,11 +171,18 @@ class _Model:
         return any(record.scored.task in tasks for record in self.records)
 
 
+def _entries(models: Sequence[_Model]) -> Iterator[Entry]:
+    for model in models:
+        yield from (Entry(name=model.name, source=Source.YOURS, record=record) for record in model.records)
+
+
 def _models(records: Sequence[ResultRecord]) -> list[_Model]:
     """Records as rows: those of one name and one origin belong together unless they are of one set and task.
 
-    Where a name is left to several, they are numbered in the order in which they were given.
+    A result that is there twice is one row, under its first name. Where a name is left to several, they are numbered in
+    the order in which they were given.
     """
+    records = list({record.result_id: record for record in reversed(records)}.values())[::-1]
     bundles: list[tuple[object, list[ResultRecord]]] = []
     for record in records:
         origin = record.origin
@@ -348,7 +208,6 @@ def _check_places(
     name: str, records: Sequence[ResultRecord], set_names: set[str], tasks: set[str], unplaced: str
 ) -> None:
     problems = []
-    seen: dict[tuple[str, str, str], str] = {}
     for record in records:
         scored = record.scored
         if scored.name not in set_names:
@@ -357,10 +216,6 @@ def _check_places(
         elif scored.task not in tasks:
             detail = f"{scored.task}: the table has {', '.join(sorted(tasks))}"
             problems.append(Problem("another task", record.name, detail))
-        key = (record.name, record.result_id, record.tree_sha256)
-        if key in seen:
-            problems.append(Problem("doubled", record.name, f"result_id {record.result_id[:16]} is there twice"))
-        seen[key] = record.name
     if problems:
         raise InputError(
             f"records that have no place in {name}",
@@ -376,6 +231,7 @@ def _column(column: PublishedColumn) -> TableColumn:
         recipe=column.recipe,
         set_name=column.set_name,
         direction=column.direction,
+        remarks=column.disputed,
     )
 
 
@@ -488,7 +344,7 @@ def _row_reasons(record: ResultRecord, printed: PublishedTable) -> tuple[list[st
     reasons = comparable.set_reasons(record.scored, protocol, with_published=True)
     if printed.differs:
         reasons = [f"the printed rows are of another protocol: {'; '.join(printed.differs)}", *reasons]
-    return reasons, comparable.remarks(record)
+    return reasons, comparable.remarks(record, [column.recipe for column in printed.columns])
 
 
 def _record_row(
@@ -497,7 +353,8 @@ def _record_row(
     """The row of a record among rows of its own set."""
     reasons = comparable.set_reasons(record.scored, load_protocol(record.scored.name), with_published=False)
     # Shipped rows say in the layout how many samples they have.
-    remarks = comparable.remarks(record) if source is Source.YOURS else list(record.warnings)
+    names = [recipe.name for recipe in recipes]
+    remarks = (comparable.remarks if source is Source.YOURS else comparable.warnings)(record, names)
     return TableRow(
         label=name,
         source=source,
@@ -524,18 +381,10 @@ def _record_cell(record: ResultRecord, recipe: Recipe, reasons: Sequence[str], v
         # The set's own definition moves the metric's fingerprint: one reason is enough.
         found = []
     text = number_text(metric.value, metric.standard_error, own.digits)
-    no_error = ("this number has no error bar",) if metric.standard_error is None else ()
-    return TableCell(
-        text=f"{text}{'' if own.unit != '%' else '%'}",
-        value=metric.value,
-        error=metric.standard_error,
-        unit=own.unit,
-        recipe=metric.recipe,
-        fingerprint=metric.fingerprint,
-        data=record.scored.data_digest,
-        signature=metric.signature,
+    return replace(
+        metric_cell(record, metric, own, text=f"{text}%" if own.unit == "%" else text),
         reasons=tuple(dict.fromkeys([*reasons, *found])),
-        remarks=no_error,
+        remarks=("this number has no error bar",) if metric.standard_error is None else (),
     )
 
 
@@ -573,60 +422,11 @@ def _moved_to_the_end(groups: Sequence[TableGroup]) -> list[TableGroup]:
     return kept
 
 
-def _finished(
-    *,
-    number: str,
-    title: str,
-    paper: Paper | None,
-    group_head: str,
-    row_head: str,
-    columns: Sequence[tuple[TableColumn, tuple[str, ...]]],
-    groups: Sequence[TableGroup],
-    about: Iterable[str],
-    remarks: tuple[str, ...],
-    entries: Sequence[Entry],
-) -> PaperTable:
-    """Rank the rows, then give every footnote its mark in the order of reading."""
-    ranked = _ranked(_one_data(groups), [column for column, _ in columns])
-    notes = Notes()
-    marks = tuple(notes.mark(text) for text in about)
-    marked_columns = tuple(
-        replace(column, marks=tuple(notes.mark(text) for text in disputed)) for column, disputed in columns
-    )
-    marked_groups = []
-    for group in ranked:
-        rows = []
-        for row in group.rows:
-            of_row = tuple(notes.mark(text) for text in (*row.reasons, *row.remarks))
-            cells = tuple(
-                replace(
-                    cell,
-                    marks=tuple(notes.mark(text) for text in (*cell.reasons, *cell.remarks) if text not in row.reasons),
-                )
-                for cell in row.cells
-            )
-            rows.append(replace(row, cells=cells, marks=of_row))
-        marked_groups.append(replace(group, rows=tuple(rows)))
-    return PaperTable(
-        number=number,
-        title=title,
-        paper=paper,
-        group_head=group_head,
-        row_head=row_head,
-        columns=marked_columns,
-        groups=tuple(marked_groups),
-        marks=marks,
-        notes=notes.listed(),
-        remarks=remarks,
-        entries=tuple(entries),
-    )
-
-
-def _one_data(groups: Sequence[TableGroup]) -> list[TableGroup]:
+def _one_data(groups: Sequence[TableGroup]) -> tuple[TableGroup, ...]:
     """Records of other pixels, or of another FID reference, than the first comparable one are kept apart."""
     first: dict[tuple[tuple[str, ...], int], TableCell] = {}
     who: dict[tuple[tuple[str, ...], int], str] = {}
-    kept = []
+    result = []
     for group in groups:
         rows = []
         for row in group.rows:
@@ -645,31 +445,5 @@ def _one_data(groups: Sequence[TableGroup]) -> list[TableGroup]:
                     continue
                 cells[index] = replace(cell, reasons=(reason,))
             rows.append(replace(row, cells=tuple(cells)))
-        kept.append(replace(group, rows=tuple(rows)))
-    return kept
-
-
-def _ranked(groups: Sequence[TableGroup], columns: Sequence[TableColumn]) -> list[TableGroup]:
-    """Standings of every column over the groups of one task."""
-    grid = [[list(row.cells) for row in group.rows] for group in groups]
-    for tasks in dict.fromkeys(group.tasks for group in groups):
-        places = [(g, r) for g, group in enumerate(groups) if group.tasks == tasks for r in range(len(group.rows))]
-        for index, column in enumerate(columns):
-            found = standings([_contender(groups[g].rows[r], grid[g][r][index]) for g, r in places], column.direction)
-            for (g, r), standing in zip(places, found, strict=True):
-                if standing is not None:
-                    rows = [groups[places[k][0]].rows[places[k][1]] for k in standing.undecided]
-                    behind = tuple(f"{row.label} ({row.origin})" for row in rows)
-                    grid[g][r][index] = replace(
-                        grid[g][r][index], rank=standing.rank, place=standing.place, undecided=behind
-                    )
-    return [
-        replace(group, rows=tuple(replace(row, cells=tuple(grid[g][r])) for r, row in enumerate(group.rows)))
-        for g, group in enumerate(groups)
-    ]
-
-
-def _contender(row: TableRow, cell: TableCell) -> Contender | None:
-    if row.reference or not cell.comparable or cell.value is None:
-        return None
-    return Contender(cell.value, cell.error, cell.rounding)
+        result.append(replace(group, rows=tuple(rows)))
+    return tuple(result)

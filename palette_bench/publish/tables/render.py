@@ -1,24 +1,39 @@
-"""A filled table as Markdown, LaTeX, HTML, CSV and JSON; names and notes are somebody else's text and escaped in each.
+"""A table in six formats: for a terminal, and as Markdown, LaTeX, HTML, CSV and JSON.
 
-The terminal's form is in ``cli.tables``.
+Names and notes are somebody else's text and escaped in each.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from palette_bench.common.errors import printable
-from palette_bench.publish import html
-from palette_bench.publish.tables import latex
-from palette_bench.publish.tables import markup as markdown
-from palette_bench.publish.tables.citations import Citation
+from palette_bench.publish import pages
+from palette_bench.publish.tables import markup
 from palette_bench.publish.tables.methods import Methods
-from palette_bench.publish.tables.paper import UNDECIDED, PaperTable, Source, TableCell, TableGroup, TableRow
+from palette_bench.publish.tables.printed import BLANK
 from palette_bench.publish.tables.ranking import Place
+from palette_bench.publish.tables.table import UNDECIDED, Source, Table, TableCell, TableRow
+
+if TYPE_CHECKING:
+    from rich.table import Table as Drawn
+    from rich.text import Text
 
 SCHEMA = 1
+YOURS = "▸"
+"""Before the label of a row of the reader's own."""
+UNSTYLED = {Place.BEST: "**", Place.SECOND: "_", Place.OTHER: ""}
+STYLES = {Place.BEST: "bold", Place.SECOND: "underline", Place.OTHER: ""}
+LEAST_LABEL, MOST_LABEL = 12, 24
+"""Between these, a label keeps the width of the longest word of any, however many numbers there are."""
+PADDING = 3
+"""What a column takes besides its text."""
 
 
 class Format(StrEnum):
@@ -32,45 +47,185 @@ class Format(StrEnum):
     HTML = "html"
 
 
-def marks_of(cell: TableCell) -> str:
-    """The sign of doubt and the footnotes of a cell, empty for none."""
-    return (UNDECIDED if cell.undecided else "") + " ".join(cell.marks)
+def written(table: Table, form: Format, methods: Methods) -> str:
+    """A numbered table as the text of a file, with the paragraph on methods; for `RICH` there is `terminal`."""
+    match form:
+        case Format.RICH:
+            raise ValueError("a terminal draws its tables itself")
+        case Format.MARKDOWN:
+            return _markdown_page(table, methods)
+        case Format.LATEX:
+            return _latex(table, methods)
+        case Format.HTML:
+            return pages.render(
+                "table.html.jinja",
+                table.heading,
+                style=pages.asset("palette_bench.publish", "table.css"),
+                table=table,
+                methods=methods,
+            )
+        case Format.CSV:
+            return _csv(table)
+        case Format.JSON:
+            return json.dumps(data(table, methods), indent=2, allow_nan=False) + "\n"
+
+
+# Terminal
+
+
+def terminal(table: Table, *, width: int, styled: bool) -> "Iterator[str | Drawn]":
+    """The lines and drawings of a table, footnotes below.
+
+    Where it is wider than ``width``, columns under one heading come together, as many as fit, one block below the
+    other. A number is never broken. Without ``styled`` the best has two stars around it, the second a line.
+    """
+    if table.heading:
+        yield printable(" ".join([table.heading, *table.marks]))
+    if table.columns and table.groups:
+        yield from _blocks(table, width, styled=styled)
+    if table.number and any(row.source is Source.YOURS for row in table.rows):
+        yield f"  {YOURS} your records"
+    for text in table.legend():
+        yield f"  {text if styled else text.replace('best bold, second underlined', '**best**, _second_')}"
+    for mark, text in table.notes:
+        yield f"  {mark}  {printable(text)}"
+    for text in table.remarks:
+        yield f"  {printable(text)}"
+
+
+def _blocks(table: Table, width: int, *, styled: bool) -> "Iterator[Drawn]":
+    """The drawings that the columns come to stand in."""
+    from rich.console import Console
+
+    everything = list(range(len(table.columns)))
+    whole = _drawn(table, everything, styled=styled)
+    if Console(width=10_000).measure(whole).maximum <= width:
+        yield whole
+        return
+    for _, of_over in groupby(everything, key=lambda index: table.columns[index].over):
+        block: list[int] = []
+        label = _label_width(table)
+        taken = label + PADDING
+        for index in of_over:
+            needed = PADDING + (LEAST_LABEL if table.columns[index].text else _least_width(table, index, styled=styled))
+            if block and taken + needed > width:
+                yield _drawn(table, block, styled=styled, folded=True)
+                block, taken = [], label + PADDING
+            block.append(index)
+            taken += needed
+        yield _drawn(table, block, styled=styled, folded=True)
+
+
+def _label_width(table: Table) -> int:
+    longest = max((len(word) for row in table.rows for word in row.label.split()), default=0)
+    return sorted((LEAST_LABEL, MOST_LABEL, longest))[1]
+
+
+def _least_width(table: Table, index: int, *, styled: bool) -> int:
+    """The width of the widest number of a column, and of the longest word of its head."""
+    words = f"{table.columns[index].head} {table.columns[index].over}".split()
+    numbers = [_drawn_cell(row.cells[index], styled=styled).cell_len for row in table.rows]
+    return max([*map(len, words), *numbers])
+
+
+def _drawn(table: Table, indices: Sequence[int], *, styled: bool, folded: bool = False) -> "Drawn":
+    """Some columns of the table; ``folded`` heads are no wider than the numbers below them, or a word."""
+    from rich import box
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(box=box.SIMPLE_HEAD)
+    drawn.add_column(Text(table.row_head), overflow="fold", min_width=_label_width(table) if folded else None)
+    for index in indices:
+        column = table.columns[index]
+        lines = [*([column.over] if column.over else []), " ".join([column.head, *column.marks])]
+        least = _least_width(table, index, styled=styled)
+        if folded and not column.text:
+            lines = [part for line in lines for part in textwrap.wrap(line, least)]
+        shown = Text(printable("\n".join(lines), keep="\n"))
+        if column.text:
+            drawn.add_column(shown, overflow="fold")
+        else:
+            drawn.add_column(shown, justify="right", no_wrap=True, min_width=least if folded else None)
+    for group in table.groups:
+        if title := table.group_title(group):
+            drawn.add_row(Text(printable(title), style="bold" if styled else ""))
+        for row in group.rows:
+            cells = [_drawn_cell(row.cells[index], styled=styled) for index in indices]
+            style = "red" if row.fails else "italic" if row.reference else None
+            drawn.add_row(Text(_terminal_label(table, row)), *cells, style=style)
+        drawn.add_section()
+    return drawn
+
+
+def _terminal_label(table: Table, row: TableRow) -> str:
+    parts = [row.label]
+    if table.number and row.source is Source.YOURS:
+        parts.insert(0, YOURS)
+    if row.cites:
+        parts.append(f"[{row.cites}]")
+    if row.paper is not None and row.paper != table.paper:
+        parts.append(f"({row.paper.name})")
+    return printable(" ".join([*parts, *row.marks]))
+
+
+def _drawn_cell(cell: TableCell, *, styled: bool) -> "Text":
+    from rich.text import Text
+
+    shown = printable(cell.text.replace(" ± ", " ±"))
+    around = UNSTYLED[cell.place]
+    number = Text(shown, style=STYLES[cell.place]) if styled else Text(f"{around}{shown}{around}")
+    # A base of no style, or the padding would be underlined with the number.
+    return Text.assemble(number, "".join(f" {mark}" for mark in cell.all_marks))
 
 
 # Markdown
 
 
-def as_markdown(table: PaperTable, methods: Methods) -> str:
-    """GitHub's Markdown: the table, its notes, signatures, the paragraph on methods and its references."""
-    escape = markdown.escape
-    heads = [
-        _with_marks_markdown(escape(f"{column.over} {column.head}".strip()), column.marks) for column in table.columns
-    ]
-    lines = [
-        f"### {_with_marks_markdown(escape(table.heading), table.marks)}",
-        "",
-        *markdown.head_lines([escape(table.row_head), "from"], heads),
-    ]
+def markdown(table: Table, *, origins: bool = False) -> list[str]:
+    """The lines of a table in GitHub's Markdown, without its heading and notes.
+
+    ``origins`` gives a column that says where rows come from.
+    """
+    escape = markup.markdown
+    columns = table.columns
+    text_columns = [column for column in columns if column.text]
+    if text_columns != list(columns[: len(text_columns)]):
+        raise ValueError("columns of text come first")
+    heads = [_with_marks_markdown(escape(f"{column.over} {column.head}".strip()), column.marks) for column in columns]
+    first = [escape(table.row_head), *(["from"] if origins else [])]
+    lines = markup.markdown_head([*first, *heads[: len(text_columns)]], heads[len(text_columns) :])
     for number, group in enumerate(table.groups):
         title = table.group_title(group)
-        if title or number:
-            lines.append(markdown.line([f"*{escape(title)}*" if title else "", *[""] * (len(heads) + 1)]))
+        if title or (number and origins):
+            blanks = [""] * (len(first) + len(columns) - 1)
+            lines.append(markup.markdown_line([f"*{escape(title)}*" if title else "", *blanks]))
         for row in group.rows:
             label = escape(row.label) + (f" {escape(f'[{row.cites}]')}" if row.cites else "")
-            first = _with_marks_markdown(f"*{label}*" if row.reference else label, row.marks)
-            cells = [
-                _with_marks_markdown(
-                    markdown.emphasised(escape(cell.text) if cell.text != "-" else "-", cell.place),
-                    ([UNDECIDED] if cell.undecided else []) + list(cell.marks),
-                )
-                for cell in row.cells
-            ]
-            lines.append(markdown.line([first, escape(row.origin), *cells]))
+            shown = _with_marks_markdown(f"*{label}*" if row.reference else label, row.marks)
+            cells = [_markdown_cell(cell) for cell in row.cells]
+            lines.append(markup.markdown_line([shown, *([escape(row.origin)] if origins else []), *cells]))
+    return lines
+
+
+def markdown_notes(table: Table) -> list[str]:
+    """The lines of a table's footnotes and remarks."""
+    lines = [f"- <sup>{mark}</sup> {markup.markdown(text)}" for mark, text in table.notes]
+    return lines + [f"- {markup.markdown(text)}" for text in table.remarks]
+
+
+def _markdown_cell(cell: TableCell) -> str:
+    text = markup.markdown(cell.text) if cell.text != BLANK else BLANK
+    return _with_marks_markdown(markup.markdown_emphasised(text, cell.place), cell.all_marks)
+
+
+def _markdown_page(table: Table, methods: Methods) -> str:
+    """The table, its notes, signatures, the paragraph on methods and its references."""
+    escape = markup.markdown
+    lines = [f"### {_with_marks_markdown(escape(table.heading), table.marks)}", "", *markdown(table, origins=True)]
     lines += ["", *(f"{escape(text[:1].upper() + text[1:])}.  " for text in table.legend())]
-    lines += ["", *(f"- <sup>{mark}</sup> {escape(text)}" for mark, text in table.notes)]
-    lines += [f"- {escape(text)}" for text in table.remarks]
-    paragraph = methods.render(escape, lambda cited: f" {_bracketed(methods, cited, escape=True)}")
-    lines += ["", paragraph]
+    lines += ["", *markdown_notes(table)]
+    lines += ["", methods.render(escape, lambda cited: f" \\[{methods.numbers(cited)}\\]")]
     lines += ["", *(f"{number}. {escape(c.text)}" for number, c in enumerate(methods.citations, 1))]
     if signatures := table.signatures():
         lines += ["", "Signatures:", "", *(f"- `{printable(text).replace('`', '')}`" for text in signatures)]
@@ -81,20 +236,15 @@ def _with_marks_markdown(text: str, marks: Sequence[str]) -> str:
     return f"{text} <sup>{' '.join(marks)}</sup>" if marks else text
 
 
-def _bracketed(methods: Methods, cited: Sequence[Citation], *, escape: bool = False) -> str:
-    numbers = ", ".join(str(methods.number(citation)) for citation in cited)
-    return f"\\[{numbers}\\]" if escape else f"[{numbers}]"
-
-
 # LaTeX
 
 
-def as_latex(table: PaperTable, methods: Methods) -> str:
+def _latex(table: Table, methods: Methods) -> str:
     """A ``table`` environment with booktabs rules, notes and signatures below, and the paragraph on methods after it.
 
     Needs ``\\usepackage{booktabs}`` and the entries of the methods' citations.
     """
-    escape = latex.escape
+    escape = markup.latex
     columns = len(table.columns) + 1
     lines = [
         "% Needs \\usepackage{booktabs}; the cited entries are written by palette-bench table --bib FILE.",
@@ -129,13 +279,28 @@ def as_latex(table: PaperTable, methods: Methods) -> str:
     return "\n".join([*lines, "\\end{table}", "", paragraph]) + "\n"
 
 
+def latex_rows(table: Table) -> str:
+    """The lines of the reader's own rows alone, for a table of theirs; what keeps numbers apart stands in comments."""
+    lines = [markup.latex_comment(" & ".join([table.row_head, *(f"{c.over} {c.head}".strip() for c in table.columns)]))]
+    for group in table.groups:
+        yours = [row for row in group.rows if row.source is Source.YOURS]
+        if yours and (title := table.group_title(group)):
+            lines.append(markup.latex_comment(title))
+        for row in yours:
+            cells = [replace(cell, marks=(), undecided=()) for cell in row.cells]
+            lines.append(f"{_latex_label(replace(row, marks=()))} & {' & '.join(map(_latex_cell, cells))} \\\\")
+            reasons = [text for cell in row.cells for text in (*cell.reasons, *cell.remarks)]
+            lines += [f"{markup.latex_comment(text)}" for text in dict.fromkeys((*row.remarks, *row.reasons, *reasons))]
+    return "\n".join(lines) + "\n"
+
+
 def _label(number: str) -> str:
     return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in number).lower()
 
 
 def _breakable(signature: str) -> str:
     """A signature that may end a line after each of its parts; typewriter has the letters itself."""
-    return "|\\allowbreak{}".join(map(latex.escape, signature.split("|")))
+    return "|\\allowbreak{}".join(map(markup.latex, signature.split("|")))
 
 
 def _without_repeats(signatures: Sequence[str]) -> list[str]:
@@ -151,24 +316,23 @@ def _without_repeats(signatures: Sequence[str]) -> list[str]:
     ]
 
 
-def _record_comments(table: PaperTable) -> list[str]:
+def _record_comments(table: Table) -> list[str]:
     lines = []
     for entry in table.entries:
         record = entry.record
-        lines.append(latex.comment(f"{entry.name}: {record.scored.task}, result_id {record.result_id}"))
+        lines.append(markup.latex_comment(f"{entry.name}: {record.scored.task}, result_id {record.result_id}"))
         shown = {cell.signature for cell in table.cells}
-        lines += [latex.comment(f"  {m.signature}") for m in record.metrics.values() if m.signature in shown]
+        lines += [markup.latex_comment(f"  {m.signature}") for m in record.metrics.values() if m.signature in shown]
     return lines
 
 
-def _latex_over(table: PaperTable) -> list[str]:
+def _latex_over(table: Table) -> list[str]:
     """The line of headings above several columns, with its rules."""
     if not any(column.over for column in table.columns):
         return []
     cells, rules, at = [""], [], 2
-    for over, columns in groupby(table.columns, key=lambda column: column.over):
-        width = len(list(columns))
-        cells.append(f"\\multicolumn{{{width}}}{{c}}{{{latex.escape(over)}}}")
+    for over, width in table.overs():
+        cells.append(f"\\multicolumn{{{width}}}{{c}}{{{markup.latex(over)}}}")
         rules += [f"\\cmidrule(lr){{{at}-{at + width - 1}}}"] if over else []
         at += width
     return [" & ".join(cells) + " \\\\", "".join(rules)]
@@ -179,7 +343,7 @@ def _with_marks_latex(text: str, marks: Sequence[str]) -> str:
 
 
 def _latex_label(row: TableRow) -> str:
-    label = latex.escape(row.label) + (f" {latex.escape(f'[{row.cites}]')}" if row.cites else "")
+    label = markup.latex(row.label) + (f" {markup.latex(f'[{row.cites}]')}" if row.cites else "")
     label = f"\\emph{{{label}}}" if row.reference else label
     cited = f"~\\cite{{{row.paper.key}}}" if row.paper is not None else ""
     return _with_marks_latex(label, row.marks) + cited
@@ -187,84 +351,10 @@ def _latex_label(row: TableRow) -> str:
 
 def _latex_cell(cell: TableCell) -> str:
     text = (
-        "--" if cell.value is None and cell.text == "-" else latex.escape(cell.text).replace(" $\\pm$ ", "\\,$\\pm$\\,")
+        "--" if cell.value is None and cell.text == "-" else markup.latex(cell.text).replace(" $\\pm$ ", "\\,$\\pm$\\,")
     )
     text = {Place.BEST: f"\\textbf{{{text}}}", Place.SECOND: f"\\underline{{{text}}}", Place.OTHER: text}[cell.place]
-    doubt = ["$\\approx$"] if cell.undecided else []
-    return _with_marks_latex(text, [*doubt, *cell.marks])
-
-
-# HTML
-
-_STYLE = """td.best { font-weight: 700; }
-td.second { text-decoration: underline; text-underline-offset: .2em; }
-tr.reference { color: var(--quiet); font-style: italic; }
-tr.yours th, tr.yours td { background: var(--shade); }
-tbody th { font-weight: 400; }
-tbody th.title { font-weight: 600; padding-top: 1rem; }
-tbody + tbody { border-top: 2px solid var(--line); }
-thead th.over { text-align: center; border-bottom-width: 1px; }
-.notes { padding-left: 1.5rem; }
-.notes li { margin: .2rem 0; max-width: 62rem; }
-"""
-
-
-def as_html(table: PaperTable, methods: Methods) -> str:
-    """One page that opens by double-click: the table, notes, methods with references, signatures."""
-    escape = html.escape
-    head = [f'<th scope="col">{escape(table.row_head)}</th>', '<th scope="col">from</th>']
-    head += [f'<th scope="col" class="number">{escape(c.head)}{_sup(c.marks)}</th>' for c in table.columns]
-    body = [
-        f"<h1>{escape(table.heading)}{_sup(table.marks)}</h1>",
-        '<div class="scroll"><table>',
-        f"<thead>{_html_over(table)}<tr>{''.join(head)}</tr></thead>",
-    ]
-    for group in table.groups:
-        body += ["<tbody>", *_html_group(table, group), "</tbody>"]
-    body.append("</table></div>")
-    body += [f"<p>{escape(text[:1].upper() + text[1:])}.</p>" for text in table.legend()]
-    notes = [f"<li><sup>{escape(mark)}</sup> {escape(text)}</li>" for mark, text in table.notes]
-    notes += [f"<li>{escape(text)}</li>" for text in table.remarks]
-    if notes:
-        body += ["<h2>Notes</h2>", '<ul class="notes">', *notes, "</ul>"]
-    paragraph = methods.render(escape, lambda cited: f" {_bracketed(methods, cited)}")
-    body += ["<h2>Evaluation</h2>", f"<p>{paragraph}</p>"]
-    body += ["<ol>", *(f"<li>{escape(citation.text)}</li>" for citation in methods.citations), "</ol>"]
-    if signatures := table.signatures():
-        body += ["<h2>Signatures</h2>", *(f"<p><code>{escape(text)}</code></p>" for text in signatures)]
-    return html.page(table.heading, "\n".join(body) + "\n", style=_STYLE)
-
-
-def _html_over(table: PaperTable) -> str:
-    if not any(column.over for column in table.columns):
-        return ""
-    cells = ['<td colspan="2"></td>']
-    for over, columns in groupby(table.columns, key=lambda column: column.over):
-        cells.append(f'<th class="over" colspan="{len(list(columns))}">{html.escape(over)}</th>')
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _html_group(table: PaperTable, group: TableGroup) -> list[str]:
-    lines = []
-    if title := table.group_title(group):
-        width = len(table.columns) + 2
-        lines.append(f'<tr><th class="title" scope="rowgroup" colspan="{width}">{html.escape(title)}</th></tr>')
-    for row in group.rows:
-        label = html.escape(row.label) + (f" [{html.escape(row.cites)}]" if row.cites else "") + _sup(row.marks)
-        kind = "reference" if row.reference else row.source.value
-        cells = [f'<th scope="row">{label}</th>', f'<td class="quiet">{html.escape(row.origin)}</td>']
-        for cell in row.cells:
-            doubt = [UNDECIDED] if cell.undecided else []
-            hint = f' title="not decided against {html.escape(", ".join(cell.undecided))}"' if doubt else ""
-            text = html.escape(cell.text if cell.text != "-" else "–")
-            place = f" {cell.place.value}" if cell.place else ""
-            cells.append(f'<td class="number{place}"{hint}>{text}{_sup([*doubt, *cell.marks])}</td>')
-        lines.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
-    return lines
-
-
-def _sup(marks: Sequence[str]) -> str:
-    return f"<sup>{html.escape(' '.join(marks))}</sup>" if marks else ""
+    return _with_marks_latex(text, ["$\\approx$" if mark == UNDECIDED else mark for mark in cell.all_marks])
 
 
 # For programs
@@ -296,7 +386,7 @@ _FORMULA = frozenset("=+-@＝＋－＠")
 """What begins a formula, full-width forms included."""
 
 
-def as_csv(table: PaperTable) -> str:
+def _csv(table: Table) -> str:
     """One line a cell, numbers in full. Text that a spreadsheet would compute begins with an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -317,7 +407,7 @@ def _csv_text(name: str, value: object) -> str:
     return f"'{text}" if text.lstrip()[:1] in _FORMULA else text
 
 
-def _cells(table: PaperTable) -> list[dict[str, object]]:
+def _cells(table: Table) -> list[dict[str, object]]:
     """Every cell with a number or a reason for none, as plain data, its row and column beside it."""
     texts = dict(table.notes)
     return [
@@ -355,7 +445,7 @@ def _number(cell: TableCell, marks: Sequence[str], texts: Mapping[str, str]) -> 
     }
 
 
-def as_data(table: PaperTable, methods: Methods) -> dict[str, object]:
+def data(table: Table, methods: Methods) -> dict[str, object]:
     """Everything for programs: the table in its layout, a number's fields apart, notes as text where they belong."""
     texts = dict(table.notes)
     return {
@@ -371,7 +461,7 @@ def as_data(table: PaperTable, methods: Methods) -> dict[str, object]:
                 "over": column.over,
                 "set": column.set_name or None,
                 "recipe": column.recipe or None,
-                "direction": column.direction.value,
+                "direction": None if column.direction is None else column.direction.value,
                 "marks": [texts[mark] for mark in column.marks],
             }
             for column in table.columns
