@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -216,11 +217,38 @@ def signature(
     return "|".join(parts)
 
 
-def save(record: ResultRecord, items_csv: str, folder: Path) -> None:
-    """Write ``items.csv`` and then ``result.json``, which holds its digest, into ``folder``."""
+def save(record: ResultRecord, items_csv: str, folder: Path, *, replace: bool = False) -> None:
+    """Write ``items.csv`` and then ``result.json``, which holds its digest, into ``folder``.
+
+    A record of the same set, task and predictions is replaced; one of others only if ``replace``, else InputError.
+    """
+    if not replace:
+        _refuse_another(record, folder / RECORD_FILE)
     data = items_csv.encode()
     write_bytes(folder / ITEMS_FILE, data)
     write_json(folder / RECORD_FILE, sealed(record, bytes_digest(data)))
+
+
+def _refuse_another(record: ResultRecord, path: Path) -> None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    tables = [content.get(key) for key in ("set", "task", "predictions")] if isinstance(content, dict) else []
+    objects = [table for table in tables if isinstance(table, dict)]
+    if len(objects) != 3:
+        return
+    of_set, task, predictions = objects
+    own = (record.scored.data_digest, record.scored.task, record.predictions_digest)
+    other = (of_set.get("data_digest"), task.get("name"), predictions.get("digest"))
+    if other != own:
+        raise InputError(
+            "there is a record of other predictions here",
+            where=path,
+            expected=f"a record of the predictions {record.predictions_digest[:16]}, task {record.scored.task}",
+            found=f"a record of {content.get('name')}: predictions {str(other[2])[:16]}, task {other[1]}",
+            next_step="choose another --out or --name; --replace writes over it",
+        )
 
 
 def sealed(record: ResultRecord, items_sha256: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from palette_bench.cli import scoring_options
-from palette_bench.cli.options import ANY_PATH, as_json, jobs
+from palette_bench.cli.options import ANY_PATH, as_json, jobs, replace_record
 
 
 @click.command(
@@ -18,6 +18,7 @@ Example:
 @click.option("--out", type=ANY_PATH, help="Folder for the record.  [default: results/SET-TASK-NAME]")
 @scoring_options.groups
 @click.option("--allow-other-weights", is_flag=True, help="Accept weights of another digest: comparable with nothing.")
+@replace_record
 @jobs
 @as_json
 def command(
@@ -28,6 +29,7 @@ def command(
     categories: tuple[Path, ...],
     *,
     allow_other_weights: bool,
+    replace: bool,
     jobs: int | None,
     as_json: bool,
 ) -> None:
@@ -46,4 +48,5 @@ def command(
     )
     scored = merge(parts, name, options, progress=place.progress())
     of = scored.record.scored
-    finish(scored, out or Path("results") / f"{of.set_id}-{of.task}-{name}", as_json=as_json)
+    folder = out or Path("results") / f"{of.set_id}-{of.task}-{name}"
+    finish(scored, folder, replace=replace, as_json=as_json)

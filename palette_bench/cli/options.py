@@ -20,3 +20,8 @@ def jobs(function: _F) -> _F:
 def as_json(function: _F) -> _F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result for programs, as JSON.")(function)
+
+
+def replace_record(function: _F) -> _F:
+    """``--replace``."""
+    return click.option("--replace", is_flag=True, help="Write over a record of other predictions.")(function)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from palette_bench.cli import console, scoring_options
-from palette_bench.cli.options import ANY_PATH, as_json, jobs
+from palette_bench.cli.options import ANY_PATH, as_json, jobs, replace_record
 
 if TYPE_CHECKING:
     from palette_bench.score.scoring import Scored
@@ -34,6 +34,7 @@ Examples:
 @scoring_options.groups
 @click.option("--shard", metavar="I/N", help="Do part I of N, into --out; palette-bench merge joins the parts.")
 @scoring_options.networks
+@replace_record
 @jobs
 @as_json
 def command(
@@ -53,6 +54,7 @@ def command(
     backend: str,
     bfloat16: bool,
     batch_size: int | None,
+    replace: bool,
     jobs: int | None,
     as_json: bool,
 ) -> None:
@@ -96,16 +98,17 @@ def command(
         return
     scored = score(eval_set, task, preds, name, options, progress=progress)
     if scored is not None:
-        finish(scored, out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}", as_json=as_json)
+        folder = out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}"
+        finish(scored, folder, replace=replace, as_json=as_json)
 
 
-def finish(scored: "Scored", folder: Path, *, as_json: bool) -> None:
-    """Write a record and show it."""
+def finish(scored: "Scored", folder: Path, *, replace: bool, as_json: bool) -> None:
+    """Write a record and show it. A record of other predictions stays, unless ``replace``."""
     from palette_bench.artifacts.record import RECORD_FILE, save
     from palette_bench.common import schema
 
     record = scored.record
-    save(record, scored.items_csv, folder)
+    save(record, scored.items_csv, folder, replace=replace)
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:

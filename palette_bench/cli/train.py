@@ -19,6 +19,7 @@ Examples:
 @click.argument("card", metavar="CARD")
 @click.option("--out", type=ANY_PATH, help="Folder of the run.  [default: palette-bench-runs/<card>]")
 @click.option("--source", type=ANY_PATH, help="Folder or .tar with the training images; scenes32 needs none.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be used, and name them.")
 @click.option("--start-from", type=ANY_PATH, help="Weights (.safetensors) to begin with, in place of random ones.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1.")
 @click.option("--microbatch", type=click.IntRange(1), help="Images at a time.  [default: all of a rank's batch]")
@@ -51,6 +52,7 @@ def command(
     log_every: int,
     samples_every: int,
     *,
+    skip_bad: bool,
     compiled: bool,
     bf16: bool,
     recompute_above: int | None,
@@ -67,8 +69,10 @@ def command(
     """
     from palette_bench.common.errors import ExitCode, InputError
     from palette_bench.common.home import kept_scenes_folder
+    from palette_bench.common.workers import default_jobs
     from palette_bench.predict.card import find_card
     from palette_bench.predict.training.export import export_weights
+    from palette_bench.predict.training.looking import looked_over
     from palette_bench.predict.training.loop import Options, train
     from palette_bench.predict.training.recipe import check_runs_as_trained, read_recipe
     from palette_bench.predict.training.sources import open_training_source
@@ -108,6 +112,9 @@ def command(
         initial=start_from,
     )
     training_source = open_training_source(recipe, source, kept_scenes=kept_scenes_folder() if keep_scenes else None)
+    training_source = looked_over(
+        training_source, folder, skip_bad=skip_bad, jobs=default_jobs(), progress=console.progress()
+    )
     trained = train(recipe, training_source, folder, options, progress=console.progress())
     click.echo(f"{folder}: step {trained.step} of {recipe.steps}")
     if trained.interrupted:

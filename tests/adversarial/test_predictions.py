@@ -161,6 +161,19 @@ def test_a_faulty_folder_is_refused_and_scored_when_it_is_repaired(kind: str, pr
     assert [path.name for path in records(Path("out"))] == ["result.json", "items.csv"]
 
 
+def test_a_record_of_other_predictions_is_not_replaced(preds: Path) -> None:
+    """Two folders of one name would otherwise write one record over the other."""
+    assert_accepted(_score(preds))
+    before = Path("out/result.json").read_bytes()
+    assert_accepted(_score(preds))
+    other = Path(shutil.copytree(preds, "other/preds"))
+    (other / "a003.png").write_bytes(_good(7))
+    assert_refused(_score(other), ExitCode.INPUT, "a record of other predictions", "out/result.json", "--replace")
+    assert Path("out/result.json").read_bytes() == before
+    assert_accepted(_score(other, "--replace"))
+    assert Path("out/result.json").read_bytes() != before
+
+
 def test_every_fault_is_in_the_json(preds: Path) -> None:
     for k in range(30):
         (preds / f"extra{k:02}.png").write_bytes(b"")

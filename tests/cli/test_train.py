@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import RunCommand, make_photos
 from tests.training_card import write_card
@@ -48,6 +49,29 @@ def test_photographs(tmp_path: Path, run: RunCommand) -> None:
     code, _, err = run("train", card, "--out", tmp_path / "run", "--source", photos)
     assert code == 3
     assert "other images" in err
+
+
+def test_training_images_are_looked_at_before_the_first_step(tmp_path: Path, run: RunCommand) -> None:
+    card, photos = write_card(tmp_path, steps=1, source="folder"), make_photos(tmp_path / "photos", 6)
+    bad = sorted(photos.rglob("*.jpg"))[:2]
+    bad[0].write_bytes(bad[0].read_bytes()[:300])
+    Image.new("RGBA", (40, 40), (1, 2, 3, 0)).save(photos / "logo.png")
+    names = [path.name for path in bad[:1]] + ["logo.png"]
+    code, _, err = run("train", card, "--out", tmp_path / "run", "--source", photos)
+    assert code == 3
+    assert "2 of 7 training images cannot be used" in err
+    assert all(name in err for name in (*names, "--skip-bad"))
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    code, _, err = run("train", card, "--out", tmp_path / "run", "--source", photos, "--skip-bad")
+    assert code == 0, err
+    assert "left out 2 of 7 images" in err
+    assert all(name in err for name in names)
+    card = write_card(tmp_path, steps=2, source="folder")
+    code, _, err = run("train", card, "--out", tmp_path / "other", "--source", photos, "--skip-bad", "--stop-at", "1")
+    assert code == 0, err
+    code, out, err = run("train", card, "--out", tmp_path / "other", "--source", photos, "--skip-bad")
+    assert (code, "step 2 of 2" in out) == (0, True), err
+    assert "left out" not in err, "the run goes on with the images that it began with"
 
 
 def test_mistakes_in_a_card_are_listed(tmp_path: Path, run: RunCommand) -> None:

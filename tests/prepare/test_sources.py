@@ -156,3 +156,12 @@ def test_a_cut_tar_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:13_000])
     with pytest.raises(InputError, match=r"truncated-member|not a whole tar"):
         list_files(path)
+
+
+def test_a_folder_above_all_images_is_no_class(tmp_path: Path) -> None:
+    """As most archives have one."""
+    files = {f"photos/v1/{kind}/{number}.jpg": jpeg(number) for kind in ("cats", "dogs") for number in range(2)}
+    for where in (write_tar(tmp_path / "a.tar", files), write(tmp_path / "above", files)):
+        labelled = open_source(Family.FOLDER, where, None)
+        assert labelled.classes == ("cats", "dogs")
+        assert labelled.labels == {path: int("dogs" in path) for path in files}

@@ -11,13 +11,13 @@ import re
 import tarfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from palette_bench.common.canonical import bytes_digest, canonical_json, lines_digest
 from palette_bench.common.errors import InputError, Problem, UsageError
@@ -28,6 +28,7 @@ from palette_bench.images.types import ImageU8
 from palette_bench.predict.training.examples import TrainingSource
 from palette_bench.predict.training.recipe import Recipe, SourceKind
 from palette_bench.prepare.sources import scenes32
+from palette_bench.protocol.definition import ExifPolicy
 
 IMAGENET_NAME = re.compile(r"(n\d{8})_\d+\.(?:jpe?g|png)", re.IGNORECASE)
 """A training image of ImageNet; those of the validation set are named otherwise and are not taken."""
@@ -107,6 +108,12 @@ class ImageFiles:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def without(self, positions: Sequence[int]) -> "ImageFiles":
+        """All files but those at some places."""
+        left = np.delete(np.arange(len(self)), list(positions))
+        columns = {name: getattr(self, name)[left] for name in ("names", "container", "offsets", "sizes", "paths")}
+        return replace(self, **columns)
 
     def where(self, position: int) -> str:
         """The file, for people."""
@@ -305,6 +312,25 @@ class Photographs:
     size: int
     seed: int
 
+    def fault(self, position: int) -> str | None:
+        """Why the image at a place of ``files`` cannot be used, None if it can."""
+        try:
+            random_crop(self.files.read(position), self.size, np.random.default_rng(0), exif=self.exif)
+        except BadImageError as error:
+            return str(error)
+        except InputError as error:
+            return str(error.found)
+        return None
+
+    @property
+    def exif(self) -> ExifPolicy:
+        """As the sets of this source are decoded: a phone's photographs are turned upright."""
+        return ExifPolicy.APPLY if self.kind is SourceKind.FOLDER else ExifPolicy.IGNORE
+
+    def without(self, positions: Sequence[int]) -> "Photographs":
+        """The same source without some images."""
+        return replace(self, files=self.files.without(positions))
+
     def images(self, indices: Sequence[int]) -> Sequence[ImageU8]:
         """One image [size, size, 3] for each index. Raises InputError naming a file that cannot be read."""
         return [self._image(index) for index in indices]
@@ -320,20 +346,22 @@ class Photographs:
         generator = np.random.Generator(np.random.Philox(key=key))
         data = self.files.read(position)
         try:
-            return random_crop(data, self.size, generator)
+            return random_crop(data, self.size, generator, exif=self.exif)
         except BadImageError as error:
             raise InputError(
                 "a training image cannot be used",
                 where=self.files.where(position),
                 found=error,
-                next_step="fetch the file again or remove it, and begin the run anew if the number of images changes",
+                next_step="fetch the file again: it changed since the images were looked at",
             ) from error
 
 
-def random_crop(data: bytes, size: int, generator: np.random.Generator) -> ImageU8:
+def random_crop(
+    data: bytes, size: int, generator: np.random.Generator, *, exif: ExifPolicy = ExifPolicy.IGNORE
+) -> ImageU8:
     """An image file's bytes to a square [size, size, 3] of it, mirrored half of the time. Raises BadImageError."""
     mirrored, place = generator.random() < FLIP_RATE, float(generator.random())
-    image = _opened(data, round(size * REDUCING_GAP))
+    image = _opened(data, round(size * REDUCING_GAP), exif)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:
@@ -343,7 +371,7 @@ def random_crop(data: bytes, size: int, generator: np.random.Generator) -> Image
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 
 
-def _opened(data: bytes, least: int) -> Image.Image:
+def _opened(data: bytes, least: int, exif: ExifPolicy) -> Image.Image:
     """The image in RGB; a plain JPEG decoded at a fraction of its size that keeps ``least`` pixels a side."""
     if data.startswith(JPEG_START):
         try:
@@ -352,11 +380,12 @@ def _opened(data: bytes, least: int) -> Image.Image:
                 with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
                     if image.mode in ("RGB", "L") and image.width * image.height <= MAX_PIXELS:
                         image.draft(image.mode, (least, least))
-                        return image.convert("RGB")
+                        upright = ImageOps.exif_transpose(image) if exif is ExifPolicy.APPLY else image
+                        return upright.convert("RGB")
         # Readers of damaged files raise anything.
         except Exception as error:
             raise BadImageError(f"cannot be decoded: {error or type(error).__name__}") from error
-    return Image.fromarray(decode(data).pixels)
+    return Image.fromarray(decode(data, exif=exif).pixels)
 
 
 _LISTS = {

@@ -1,7 +1,7 @@
 """Sources of the known datasets: ImageNet val, Places365 val, and any folder."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -196,8 +196,15 @@ def _by_category(listing: Listing, source: Source, paths: Mapping[str, str]) -> 
     return LabelledSource(source, labels, listing.where, images=_kind_of(listing, paths))
 
 
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folders, with a slash at the end, that all paths begin with."""
+    least, most = min(paths).split("/")[:-1], max(paths).split("/")[:-1]
+    count = next((k for k, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most)))
+    return "".join(f"{part}/" for part in least[:count])
+
+
 def open_folder(listing: Listing) -> LabelledSource:
-    """Any images, named by their relative path; labels are the first-level folders if every image is in one."""
+    """Any images, named by their relative path; labels are the first folders that differ, if every image is in one."""
     paths: dict[str, str] = {}
     ignored: list[str] = []
     unread: list[str] = []
@@ -225,7 +232,9 @@ def open_folder(listing: Listing) -> LabelledSource:
         )
     source = listing.source(paths)
     without_labels = LabelledSource(source, ignored=tuple(ignored), unread=tuple(unread), left_out=listing.left_out)
-    tops = {path: path.split("/")[0] for path in paths if "/" in path}
+    # A folder that holds everything, as archives often have, is no class.
+    above = len(_common_folder(list(paths)))
+    tops = {path: path[above:].split("/")[0] for path in paths if "/" in path[above:]}
     classes = tuple(sorted(set(tops.values())))
     if len(tops) < len(paths) or len(classes) < 2:
         return without_labels

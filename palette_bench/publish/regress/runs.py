@@ -79,7 +79,7 @@ def make(row: Row, progress: Progress) -> Scored:
     if scored is None:
         raise InputError("tables are not made under torchrun", next_step="run the command by itself")
     if row.record is not None:
-        save(scored.record, scored.items_csv, row.record)
+        save(scored.record, scored.items_csv, row.record, replace=True)
     return scored
 
 
