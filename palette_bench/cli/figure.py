@@ -25,8 +25,7 @@ Examples:
   palette-bench figure grid --preds palette/ --preds regression/ --out figures/jpeg
   palette-bench figure diversity --preds samples/ --out figures/samples
   palette-bench figure histogram results/l1 results/l2 --name L1 --name L2 --out figures/diversity
-  palette-bench figure panorama panorama.png --out figures/panorama
-  palette-bench figure attention --preds a/ --preds b/ --preds c/ --preds d/ --out figures/architectures""",
+  palette-bench figure panorama panorama.png --out figures/panorama""",
 )
 def command() -> None:
     """Draw the paper's figures from predictions and records.
@@ -173,47 +172,6 @@ def diversity(
 
 
 @command.command(
-    short_help="The four architectures of Table 5 side by side, for inpainting.",
-    epilog="""\b
-Examples:
-  palette-bench figure attention --preds dilated/ --preds more-blocks/ --preds local/ --preds global/ --out figures/arch
-  palette-bench figure attention --preds a/ --preds b/ --preds c/ --preds d/ --item scene-00007 --out figures/arch""",
-)
-@_preds
-@_place
-@_choice
-@_records
-@_file
-@jobs
-@as_json
-def attention(
-    preds: tuple[Path, ...],
-    set_name: str | None,
-    task_name: str | None,
-    items: tuple[str, ...],
-    count: int | None,
-    results: tuple[Path, ...],
-    out: Path,
-    *,
-    width: float,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
-    """Draw what the four architectures of Table 5 make of the same inpainting inputs.
-
-    The paper compares fully convolutional networks with self-attention in Table 5 alone: it has no figure of them, and
-    shows no maps of attention. So this draws their outputs: input, dilated convolutions, more ResNet blocks, local and
-    global self-attention, original. Which folder is which says the `mixing` of the model's configuration in
-    predictions.json; models that differ in more than it are refused.
-    """
-    from palette_bench.publish.figures.grid import attention as draw
-
-    titles = [f"architecture {number}" for number, _ in enumerate(preds, 1)]
-    eval_set, outputs, choice = _opened(preds, titles, set_name, task_name, items, count, results, jobs, one_task=True)
-    _finish(draw(eval_set, outputs, choice, width=width), out, as_json=as_json)
-
-
-@command.command(
     short_help="Histograms of pairwise MS-SSIM of samples (Figure 8).",
     epilog="""\b
 Examples:
@@ -225,7 +183,7 @@ Examples:
 @_file
 @as_json
 def histogram(records: tuple[Path, ...], names: tuple[str, ...], out: Path, *, width: float, as_json: bool) -> None:
-    """Draw how alike samples of one input are: a panel a task, a curve a record, a line at its mean.
+    """Draw how alike samples of one input are: a panel per task, a curve per record, a line at its mean.
 
     RESULT is a result.json of palette-bench score, or its folder. All must be of one set and one recipe.
     """

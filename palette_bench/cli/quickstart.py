@@ -44,7 +44,7 @@ def command(out: Path, *, jobs: int | None) -> None:
     from palette_bench.prepare.build import build
     from palette_bench.prepare.contact_sheet import contact_sheet
     from palette_bench.prepare.plan import Choices, make_plan
-    from palette_bench.publish.figures.comparison_sheet import Block, comparison_sheet
+    from palette_bench.publish.figures.sheet import SheetBlock, comparison_sheet
     from palette_bench.publish.regress import runs as rows
     from palette_bench.publish.tables.score import tasks_table
 
@@ -83,7 +83,9 @@ def command(out: Path, *, jobs: int | None) -> None:
     click.echo(f"2. predicted and scored {len(RUNS)} tasks with 4 models each", err=True)
     groups = [[records[key] for key in wanted if key[0] == task] for task in RUNS]
     blocks = [
-        Block(eval_set.task(task), SHOWN_ITEMS, {row.name: row.preds for (of, _), row in wanted.items() if of == task})
+        SheetBlock(
+            eval_set.task(task), SHOWN_ITEMS, {row.name: row.preds for (of, _), row in wanted.items() if of == task}
+        )
         for task in RUNS
     ]
     draw(comparison_sheet(eval_set, blocks), "models.png")

@@ -98,7 +98,6 @@ def test_diversity_takes_items_by_name(run: RunCommand, world: Path) -> None:
         (["grid", "--preds", "painted", "--name", "a", "--name", "b"], ExitCode.USAGE, "not one name for each"),
         (["grid", "--preds", "painted", "--result", "record"], ExitCode.INPUT, "records of other predictions"),
         (["diversity", "--preds", "mirrored"], ExitCode.INPUT, "2 samples an item or more"),
-        (["attention", "--preds", "painted"], ExitCode.USAGE, "an inpaint task"),
         (["histogram", "nowhere"], ExitCode.INPUT, "no record here"),
         (["histogram", "record"], ExitCode.INPUT, "no histogram"),
         (["panorama"], ExitCode.USAGE, "nothing to draw"),
@@ -130,7 +129,7 @@ def test_a_panorama_is_the_same_from_its_file_and_from_the_model(run: RunCommand
         assert Path(f"from-file{suffix}").read_bytes() == Path(f"from-model{suffix}").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["grid", "diversity", "attention", "histogram", "panorama"])
+@pytest.mark.parametrize("kind", ["grid", "diversity", "histogram", "panorama"])
 def test_every_figure_has_an_example_and_names_the_extra(
     run: RunCommand, world: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -143,8 +142,3 @@ def test_every_figure_has_an_example_and_names_the_extra(
     code, _, err = run("figure", kind, *given, "--out", "x")
     assert code == ExitCode.USAGE
     assert "palette-bench[figures]" in err
-
-
-def test_help_says_that_the_paper_shows_no_attention(run: RunCommand) -> None:
-    out = " ".join(run("figure", "attention", "--help")[1].split())
-    assert "it has no figure of them, and shows no maps of attention" in out

@@ -1,7 +1,6 @@
 """Where documented commands are run: two small worlds, and a folder for each command with the things that it names."""
 
 import io
-import json
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -115,13 +114,6 @@ class Sandbox:
         for model in ("mirror", "edge"):
             _must("predict", "--task", "uncrop", "--model", f"classical-{model}", "--out", model)
         record_of(eval_set, "uncrop", Path("mirror"), Path("record-mirror"))
-        _must("predict", "--task", "inpaint-center", "--model", "my-model", "--out", "global")
-        for mixing in ("dilated", "more-blocks", "local", "global"):
-            folder = Path("architectures") / mixing
-            shutil.copytree("global", folder)
-            about = json.loads((folder / "predictions.json").read_text())
-            about["model"]["config"] = {"network": "small", "mixing": mixing}
-            (folder / "predictions.json").write_text(json.dumps(about))
         _must("panorama", "--model", "classical-mirror", "--item", "scene-00003", "--out", "panorama.png")
         self._make_outputs(eval_set)
         make_originals(Path("hifill"), rule="centre-crop")
@@ -218,7 +210,6 @@ printed = {{ fid-scenes32 = "{values["fid-scenes32"].value:.2f}", ca-scenes32 = 
         small |= {"my-model/card.toml": "my-model/card.toml", "my-model/painter.py": "my-model/painter.py"}
         small |= {"painter.py": "my-model/painter.py"}
         histogram = {"results/l1": "one", "results/l2": "other", "colorize": "one", "inpaint": "other"}
-        mixings = ("dilated", "more-blocks", "local", "global")
         return {
             **dict.fromkeys(OF_SCENES32, scored),
             "train": {
@@ -228,10 +219,6 @@ printed = {{ fid-scenes32 = "{values["fid-scenes32"].value:.2f}", ca-scenes32 = 
                 "drawn/card.toml": "drawn/small/card.toml",
             },
             "histogram": histogram,
-            "attention": {
-                **{name: f"architectures/{name}" for name in mixings},
-                **{short: f"architectures/{name}" for short, name in zip("abcd", mixings, strict=True)},
-            },
             "report": {
                 **dict.fromkeys(("outputs", "dir", "preds/mirror"), "mirror"),
                 "results/scenes32-uncrop-mine": "record-mirror",

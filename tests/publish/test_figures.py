@@ -25,7 +25,6 @@ from palette_bench.common.progress import Silent
 from palette_bench.images.decode import encode_png
 from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
-from palette_bench.predict.models.unet import Mixing
 from palette_bench.protocol.tasks import TASKS
 from palette_bench.publish.figures import account, choice, outputs
 from palette_bench.publish.figures import grid as grids
@@ -274,48 +273,6 @@ def test_one_sample_shows_no_diversity(eval_set: EvalSet, tmp_path: Path) -> Non
     shown = open_all(eval_set, [predictions(eval_set, tmp_path / "two", samples=2)])
     with pytest.raises(InputError, match="expected: 3 samples"):
         grids.diversity(eval_set, shown, choice.choose(eval_set), samples=3)
-
-
-def architectures(eval_set: EvalSet, folder: Path, task: str = "inpaint-center") -> list[Path]:
-    return [
-        predictions(eval_set, folder / mixing, task, title=mixing, seed=number, config={"network": "n", **more})
-        for number, (mixing, more) in enumerate(
-            [("own", {}), *((m, {"mixing": m}) for m in ("local", "more-blocks", "dilated"))]
-        )
-    ]
-
-
-def test_the_architectures_of_table_5_stand_in_its_order(eval_set: EvalSet, tmp_path: Path) -> None:
-    assert set(grids.ARCHITECTURES) == {mixing.value for mixing in Mixing}
-    shown = open_all(eval_set, architectures(eval_set, tmp_path))
-    chosen = choice.choose(eval_set, count=1)
-    made = grids.attention(eval_set, shown, chosen)
-    said = json.loads(json.dumps(made.described))
-    assert said["columns"][1:-1] == list(grids.ARCHITECTURES.values())
-    assert [of["shown_as"] for of in said["outputs"]] == ["dilated", "more-blocks", "local", "own"]
-    lefts = [
-        places(pixels_of(made), enlarged(shown[number].image(chosen.items[0], 0), said["enlarged"]))[0][1]
-        for number in (3, 2, 1, 0)
-    ]
-    assert lefts == sorted(lefts)
-    with pytest.raises(InputError, match="missing: local: Local Self-Attention"):
-        grids.attention(eval_set, [shown[0], *shown[2:]], chosen)
-    with pytest.raises(InputError, match="twice"):
-        grids.attention(eval_set, [*shown, shown[0]], chosen)
-
-
-def test_what_are_no_architectures_of_table_5_is_refused(eval_set: EvalSet, tmp_path: Path) -> None:
-    folders = architectures(eval_set, tmp_path / "colour", "colorize")
-    with pytest.raises(UsageError, match="an inpaint task"):
-        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
-    folders = architectures(eval_set, tmp_path / "inpaint")
-    config = {"network": "n", "mixing": "dilated", "sampler": {"steps": 7}}
-    folders[3] = predictions(eval_set, tmp_path / "other", "inpaint-center", config=config, title="other")
-    with pytest.raises(InputError, match=r"differs in more than the architecture: .*other: sampler"):
-        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
-    folders[3] = predictions(eval_set, tmp_path / "none", "inpaint-center", title="none")
-    with pytest.raises(InputError, match="names no network"):
-        grids.attention(eval_set, open_all(eval_set, folders), choice.choose(eval_set))
 
 
 def test_names_are_text_and_nothing_else(eval_set: EvalSet, tmp_path: Path) -> None:

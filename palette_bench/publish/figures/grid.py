@@ -5,7 +5,7 @@ An item a row; the condition, what models made of it, the reference. Figures 3 t
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from palette_bench.images.condition import Condition
 from palette_bench.images.types import ImageU8
 from palette_bench.publish.figures.account import Figure, figure, set_facts, task_facts
 from palette_bench.publish.figures.choice import Choice
-from palette_bench.publish.figures.outputs import Outputs, describe
+from palette_bench.publish.figures.outputs import Outputs
 from palette_bench.publish.figures.page import (
     ELLIPSIS,
     LEAST_DPI,
@@ -38,31 +38,11 @@ GAP_INCHES = 0.03
 BLOCK_GAP_INCHES = 0.09
 HEADING_POINTS = (8.0, 7.5, 7.0, 6.5, 6.0)
 """The largest at which no word has to be broken."""
-SPAN_POINTS, LABEL_POINTS = 8.0, 8.0
+LABEL_POINTS = 8.0
 HOLE_GREY = 217
 """Of a hole in a condition: neither black nor white, which photographs have."""
 INPUT, ORIGINAL = "Input", "Original"
 LONGEST_NAME = 60
-
-ARCHITECTURES = {
-    "dilated": "Dilated Convolutions",
-    "more-blocks": "More ResNet Blocks",
-    "local": "Local Self-Attention",
-    "global": "Global Self-Attention",
-}
-"""The rows of Table 5 in its order, by ``mixing`` in a model's configuration; Palette's own is the default."""
-DEFAULT_MIXING = "global"
-FULLY_CONVOLUTIONAL, SELF_ATTENTION = "Fully Convolutional", "Self-Attention"
-OF_TABLE_5 = "inpaint-"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A heading above the columns ``first`` to ``last``."""
-
-    text: str
-    first: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +72,6 @@ def condition_shown(condition: Condition) -> ImageU8:
 def lay(
     blocks: Sequence[Block],
     headings: Sequence[str],
-    spans: Sequence[Span] = (),
     *,
     width: float,
     title: str,
@@ -122,19 +101,13 @@ def lay(
     points = largest_points(headings, 0.96 * cell, sizes=HEADING_POINTS, dpi=dpi)
     names = [fitted(name, 0.96 * cell, points=points, dpi=dpi) for name in headings]
     name_height = round(max(1.25 * (1 + name.count("\n")) for name in names) * points * point)
-    span_height = round(1.75 * SPAN_POINTS * point) if spans else 0
-    top = span_height + name_height + round(1.5 * point)
+    top = name_height + round(1.5 * point)
     rows = sum(len(block.rows) for block in blocks)
     height = top + rows * (cell + gap) - gap + (len(blocks) - 1) * (block_gap - gap)
     with Page(left + columns * (cell + gap) - gap, height, dpi) as page:
         lefts = [left + column * (cell + gap) for column in range(columns)]
         for name, x in zip(names, lefts, strict=True):
             page.text(name, x + cell / 2, top - 3.5 * point, points=points)
-        for span in spans:
-            first, last = lefts[span.first], lefts[span.last] + cell
-            text = fitted(span.text, last - first, points=SPAN_POINTS, dpi=dpi, lines=1)
-            page.text(text, (first + last) / 2, span_height - 5.0 * point, points=SPAN_POINTS)
-            page.line((first + point, span_height - 2.5 * point), (last - point, span_height - 2.5 * point))
         y = top
         for block in blocks:
             extent = len(block.rows) * (cell + gap) - gap
@@ -174,41 +147,6 @@ def grid(eval_set: EvalSet, outputs: Sequence[Outputs], choice: Choice, *, width
     caption = (
         f"{_sentence_case(task.title)}: {_listed(names)} on {_set_name(eval_set)}. {choice.sentence}{_notes(outputs)}"
     )
-    return _methods("grid", eval_set, outputs, choice, names, (), width, caption, {})
-
-
-def attention(eval_set: EvalSet, outputs: Sequence[Outputs], choice: Choice, *, width: float = WIDTH_INCHES) -> Figure:
-    """The architectures of Table 5 side by side, in its order, whatever the order of ``outputs``.
-
-    Raises UsageError for a task that is no inpainting; InputError unless there is one model of each architecture, as
-    its configuration says, and they differ in nothing else.
-    """
-    task = outputs[0].task
-    if not task.name.startswith(OF_TABLE_5):
-        raise UsageError("Table 5 compares architectures for inpainting", expected="an inpaint task", found=task.name)
-    by_name = _by_architecture(outputs)
-    ordered = [by_name[name] for name in ARCHITECTURES]
-    spans = (Span(FULLY_CONVOLUTIONAL, 1, 2), Span(SELF_ATTENTION, 3, 4))
-    caption = (
-        f"Architectures of Table 5, {task.title}, on {_set_name(eval_set)}. {choice.sentence}"
-        f"{_notes(outputs)} These are outputs; the paper shows no maps of attention."
-    )
-    more: dict[str, object] = {"architectures": list(ARCHITECTURES)}
-    return _methods("attention", eval_set, ordered, choice, list(ARCHITECTURES.values()), spans, width, caption, more)
-
-
-def _methods(
-    kind: str,
-    eval_set: EvalSet,
-    outputs: Sequence[Outputs],
-    choice: Choice,
-    names: Sequence[str],
-    spans: Sequence[Span],
-    width: float,
-    caption: str,
-    more: Mapping[str, object],
-) -> Figure:
-    task = outputs[0].task
     conditions = eval_set.conditions(task)
     rows = [
         [
@@ -219,11 +157,10 @@ def _methods(
         for item in choice.items
     ]
     headings = [INPUT, *names, ORIGINAL]
-    laid = lay(
-        [Block("", rows)], headings, spans, width=width, title=f"{eval_set.set_id}, {task.title}", caption=caption
-    )
+    title = f"{eval_set.set_id}, {task.title}"
+    laid = lay([Block("", rows)], headings, width=width, title=title, caption=caption)
     return figure(
-        kind,
+        "grid",
         caption,
         laid.drawn,
         {
@@ -233,7 +170,6 @@ def _methods(
             **_items(choice),
             "outputs": [of.as_json(choice.items, 1) for of in outputs],
             **_style(laid, width),
-            **more,
         },
     )
 
@@ -256,7 +192,7 @@ def diversity(
         raise InputError(
             "too few samples an item to show diversity",
             expected=f"{wanted} samples an item" if samples else "2 samples an item or more",
-            problems=[Problem("samples", str(of.where), f"{of.samples} an item") for of in short],
+            problems=[Problem("samples", str(of.where), f"{of.samples} per item") for of in short],
             next_step="palette-bench predict --samples K makes several; they are another folder",
         )
     blocks = []
@@ -339,37 +275,3 @@ def _items(choice: Choice) -> dict[str, object]:
 
 def _style(laid: Laid, width: float) -> dict[str, object]:
     return {"enlarged": laid.times, "width_inches": width, "hole_grey": HOLE_GREY}
-
-
-def _by_architecture(outputs: Sequence[Outputs]) -> dict[str, Outputs]:
-    found: dict[str, Outputs] = {}
-    configs: dict[str, dict[str, object]] = {}
-    problems: list[Problem] = []
-    for of in outputs:
-        model = describe(of.where).get("model")
-        config = dict(model.get("config") or {}) if isinstance(model, Mapping) else {}
-        name = config.pop("mixing", DEFAULT_MIXING)
-        if "network" not in config or name not in ARCHITECTURES:
-            detail = f"mixing {name}" if "network" in config else "its predictions.json names no network"
-            problems.append(Problem("no architecture of Table 5", str(of.where), detail))
-        elif name in found:
-            problems.append(Problem("twice", str(of.where), f"{name} is {found[name].where} already"))
-        else:
-            found[name], configs[name] = of, config
-    problems += [Problem("missing", name, title) for name, title in ARCHITECTURES.items() if name not in found]
-    first = next(iter(configs), None)
-    for name, config in configs.items():
-        other = configs[first or name]
-        differing = [key for key in sorted({*config, *other}) if _text(config.get(key)) != _text(other.get(key))]
-        if differing:
-            problems.append(
-                Problem("differs in more than the architecture", str(found[name].where), ", ".join(differing))
-            )
-    if problems:
-        raise InputError(
-            "these are not the four architectures of Table 5",
-            expected=f"one model each of mixing {', '.join(ARCHITECTURES)}, otherwise configured alike",
-            problems=problems,
-            next_step="palette-bench figure grid draws any models side by side",
-        )
-    return found

@@ -1,9 +1,13 @@
 """Whom to cite: BibTeX entries of what the numbers rest on."""
 
+import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from palette_bench.common import resources
+from palette_bench.common.errors import InputError
 from palette_bench.common.version import __version__
 from palette_bench.publish.tables.markup import latex
 from palette_bench.publish.tables.printed import Paper
@@ -42,12 +46,6 @@ def _family_name(name: str) -> str:
     return name.partition(",")[0] if "," in name else name.rpartition(" ")[2]
 
 
-def _entry(key: str, kind: str, author: str, title: str, place: str, year: int) -> Citation:
-    where = "journal" if kind == "article" else "booktitle"
-    fields = {"author": author, "title": title, where: place, "year": str(year)}
-    return Citation(key=key, kind=kind, fields=MappingProxyType(fields))
-
-
 SOFTWARE = Citation(
     key="palette-bench",
     kind="misc",
@@ -60,100 +58,30 @@ SOFTWARE = Citation(
     ),
 )
 
-_ENTRIES = (
-    _entry(
-        "heusel2017ttur",
-        "inproceedings",
-        "Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp",
-        "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
-        "Advances in Neural Information Processing Systems",
-        2017,
-    ),
-    _entry(
-        "salimans2016improved",
-        "inproceedings",
-        "Salimans, Tim and Goodfellow, Ian and Zaremba, Wojciech and Cheung, Vicki and Radford, Alec and Chen, Xi",
-        "Improved Techniques for Training GANs",
-        "Advances in Neural Information Processing Systems",
-        2016,
-    ),
-    _entry(
-        "szegedy2016rethinking",
-        "inproceedings",
-        "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jon and Wojna, Zbigniew",
-        "Rethinking the Inception Architecture for Computer Vision",
-        "IEEE Conference on Computer Vision and Pattern Recognition",
-        2016,
-    ),
-    _entry(
-        "szegedy2015going",
-        "inproceedings",
-        "Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and Anguelov, Dragomir "
-        "and Erhan, Dumitru and Vanhoucke, Vincent and Rabinovich, Andrew",
-        "Going Deeper with Convolutions",
-        "IEEE Conference on Computer Vision and Pattern Recognition",
-        2015,
-    ),
-    _entry(
-        "he2016deep",
-        "inproceedings",
-        "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
-        "Deep Residual Learning for Image Recognition",
-        "IEEE Conference on Computer Vision and Pattern Recognition",
-        2016,
-    ),
-    _entry(
-        "russakovsky2015imagenet",
-        "article",
-        "Russakovsky, Olga and Deng, Jia and Su, Hao and Krause, Jonathan and Satheesh, Sanjeev and Ma, Sean and "
-        "Huang, Zhiheng and Karpathy, Andrej and Khosla, Aditya and Bernstein, Michael and Berg, Alexander C. and "
-        "Fei-Fei, Li",
-        "ImageNet Large Scale Visual Recognition Challenge",
-        "International Journal of Computer Vision",
-        2015,
-    ),
-    _entry(
-        "larsson2016learning",
-        "inproceedings",
-        "Larsson, Gustav and Maire, Michael and Shakhnarovich, Gregory",
-        "Learning Representations for Automatic Colorization",
-        "European Conference on Computer Vision",
-        2016,
-    ),
-    _entry(
-        "kumar2021colorization",
-        "inproceedings",
-        "Kumar, Manoj and Weissenborn, Dirk and Kalchbrenner, Nal",
-        "Colorization Transformer",
-        "International Conference on Learning Representations",
-        2021,
-    ),
-    _entry(
-        "zhou2017places",
-        "article",
-        "Zhou, Bolei and Lapedriza, Agata and Khosla, Aditya and Oliva, Aude and Torralba, Antonio",
-        "Places: A 10 Million Image Database for Scene Recognition",
-        "IEEE Transactions on Pattern Analysis and Machine Intelligence",
-        2017,
-    ),
-    _entry(
-        "yu2019freeform",
-        "inproceedings",
-        "Yu, Jiahui and Lin, Zhe and Yang, Jimei and Shen, Xiaohui and Lu, Xin and Huang, Thomas S.",
-        "Free-Form Image Inpainting with Gated Convolution",
-        "IEEE/CVF International Conference on Computer Vision",
-        2019,
-    ),
-    _entry(
-        "wang2003multiscale",
-        "inproceedings",
-        "Wang, Zhou and Simoncelli, Eero P. and Bovik, Alan C.",
-        "Multiscale Structural Similarity for Image Quality Assessment",
-        "Asilomar Conference on Signals, Systems and Computers",
-        2003,
-    ),
-)
-ENTRIES: Mapping[str, Citation] = MappingProxyType({entry.key: entry for entry in _ENTRIES})
+_HEAD = re.compile(r"@(\w+)\{([^,]+),")
+_FIELD = re.compile(r"  (\w+) = \{(.*)\},")
+
+
+@functools.cache
+def entries() -> Mapping[str, Citation]:
+    """The entries of ``leaderboards/paper/methods.bib`` by key: a field per line, its text without any command."""
+    loaded: dict[str, Citation] = {}
+    text = (resources.leaderboards() / "paper" / "methods.bib").read_text(encoding="utf-8")
+    for block in text.strip().split("\n\n"):
+        head, *lines = block.splitlines()
+        kind, key = _matched(_HEAD, head)
+        fields = dict(_matched(_FIELD, line) for line in lines[:-1])
+        fields["title"] = fields["title"].strip("{}")
+        loaded[key] = Citation(key=key, kind=kind, fields=MappingProxyType(fields))
+    return MappingProxyType(loaded)
+
+
+def _matched(pattern: re.Pattern[str], line: str) -> tuple[str, str]:
+    match = pattern.fullmatch(line)
+    if match is None:
+        raise InputError("a bibliography cannot be read", where="leaderboards/paper/methods.bib", found=line)
+    return match[1], match[2]
+
 
 OF_BACKBONE: Mapping[str, str] = MappingProxyType(
     {

@@ -17,7 +17,7 @@ CELL = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class SheetBlock:
     """The lines of one task: what it is, which items, and the folders of predictions by the model's title."""
 
     task: Task
@@ -25,7 +25,7 @@ class Block:
     predictions: Mapping[str, Path]
 
 
-def comparison_sheet(eval_set: EvalSet, blocks: Sequence[Block]) -> Image.Image:
+def comparison_sheet(eval_set: EvalSet, blocks: Sequence[SheetBlock]) -> Image.Image:
     """A block a task under a heading, as many columns as the widest needs. Raises InputError for a missing image."""
     across, down = CELL + GAP, CELL + GAP + 14
     heading = 44
