@@ -340,12 +340,12 @@ def test_everything_that_is_wrong_with_a_config_is_said_at_once() -> None:
         "sampler": {"stepz": 3},
         "netwrok": "tiny",
     }
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(InputError) as caught:
         read_config(table, image_inputs=True)
     assert {p.where for p in caught.value.problems} == (set(table) - {"sampler"}) | {"sampler.stepz"}
-    with pytest.raises(UsageError, match="stepz"):
+    with pytest.raises(InputError, match="stepz"):
         read_config({"sampler": {"stepz": 3}}, image_inputs=True)
-    with pytest.raises(UsageError, match="a table"):
+    with pytest.raises(InputError, match="a table"):
         read_config({"sampler": 3}, image_inputs=True)
 
 

@@ -4,14 +4,18 @@ The methods are in ``classical_holes``, ``classical_jpeg`` and ``classical_colou
 floor that a trained model has to beat. docs/baselines.md lists them with their sources.
 """
 
+import functools
 import importlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, make_dataclass
 from types import ModuleType
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from palette_bench.common.errors import InputError, Problem, UsageError
+from annotated_types import Gt
+
+from palette_bench.common import schema
+from palette_bench.common.errors import UsageError
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
 from palette_bench.protocol.tasks import TaskKind
@@ -59,24 +63,16 @@ def parameters(setting: Setting, defaults: Mapping[str, float]) -> dict[str, flo
 
     All are positive and finite, and whole where the default is. Raises InputError with every fault.
     """
-    chosen = dict(defaults)
-    problems = []
-    for key, value in setting.config.items():
-        if key not in defaults:
-            problems.append(Problem("unknown key", key, f"known: {', '.join(defaults) or 'none'}"))
-            continue
-        whole = isinstance(defaults[key], int)
-        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not good or not isinstance(value, (int, float)) or not (0 < value < math.inf):
-            wanted = "a positive whole number" if whole else "a positive number"
-            problems.append(Problem("wrong value", key, f"expected {wanted}, found {value!r}"))
-            continue
-        chosen[key] = value
-    if problems:
-        raise InputError(
-            "a classical method is configured wrongly", where="[config]", problems=problems, next_step="mend the card"
-        )
-    return chosen
+    kind = _parameters(tuple(defaults.items()))
+    return asdict(schema.load(kind, dict(setting.config), where="[config]"))
+
+
+@functools.cache
+def _parameters(defaults: tuple[tuple[str, float], ...]) -> type[Any]:
+    """The dataclass of a method's numbers."""
+    named = [(name, Annotated[type(value), Gt(0)], value) for name, value in defaults]
+    space = {"FILE": schema.File("classical method's [config]", next_step="mend the card")}
+    return make_dataclass("Parameters", named, namespace=space, frozen=True, kw_only=True)
 
 
 def library(module: str, extra: str) -> ModuleType:

@@ -2,18 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 import safetensors.torch
 import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor
 
 from palette_bench.artifacts.seeds import generator_of
+from palette_bench.common import schema
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.adapters.base import ModelInput, Setting
@@ -34,19 +35,23 @@ from palette_bench.predict.models.unet import (
 FILL_STREAM, SAMPLE_STREAM = 0, 1
 """The two streams of an output's seed: what fills the condition's hole, and the noise of sampling (A6)."""
 DEFAULT_BATCH = 16
-_T = TypeVar("_T")
-_Choice = TypeVar("_Choice", bound=StrEnum)
-_CONFIG_KEYS = {
-    "network",
-    "mixing",
-    "gamma_embedding",
-    "output",
-    "noisy_input",
-    "known",
-    "share_fill_noise",
-    "batch",
-    "sampler",
-}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """A card's ``[config]`` as it is written."""
+
+    FILE: ClassVar = schema.File("model's [config]", next_step="see docs/palette.md")
+
+    network: Annotated[str, schema.Fits(lambda name: name in PRESETS, f"one of {', '.join(PRESETS)}")] = "palette256"
+    mixing: Mixing = Mixing.GLOBAL
+    gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
+    output: Output = Output.NOISE
+    noisy_input: NoisyInput = NoisyInput.PLAIN
+    known: KnownRegion = KnownRegion.CLEAN
+    share_fill_noise: bool = False
+    batch: Annotated[int, Ge(1)] = DEFAULT_BATCH
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,47 +71,26 @@ class ModelConfig:
 
 
 def read_config(table: Mapping[str, object], *, image_inputs: bool) -> ModelConfig:
-    """A card's ``[config]``. Raises UsageError with everything that does not fit."""
-    problems = [
-        Problem("unknown key", name, f"known: {', '.join(sorted(_CONFIG_KEYS))}")
-        for name in sorted(set(table) - _CONFIG_KEYS)
-    ]
+    """A card's ``[config]``.
 
-    def take(name: str, default: _T, expected: str, fits: Callable[[object], _T | None]) -> _T:
-        value = default if name not in table else fits(table[name])
-        if value is None:
-            problems.append(Problem("wrong value", name, f"expected {expected}, found {table[name]!r}"))
-            return default
-        return value
-
-    def choose(name: str, default: _Choice) -> _Choice:
-        choices = {member.value: member for member in type(default)}
-        return take(name, default, ", ".join(choices), lambda value: choices.get(str(value)))
-
-    name = take(
-        "network", "palette256", ", ".join(PRESETS), lambda v: v if isinstance(v, str) and v in PRESETS else None
+    Raises InputError with everything that does not fit, UsageError for settings that mean nothing together.
+    """
+    said = schema.load(_Settings, table, where="[config]")
+    network = replace(
+        preset(said.network, mixing=said.mixing, image_inputs=image_inputs),
+        gamma_embedding=said.gamma_embedding,
+        output=said.output,
+        noisy_input=said.noisy_input,
     )
-    mixing, embedding = choose("mixing", Mixing.GLOBAL), choose("gamma_embedding", GammaEmbedding.SQRT_1000)
-    output, noisy_input = choose("output", Output.NOISE), choose("noisy_input", NoisyInput.PLAIN)
-    known = choose("known", KnownRegion.CLEAN)
-    share = take("share_fill_noise", False, "true or false", lambda v: v if isinstance(v, bool) else None)
-    batch = take("batch", DEFAULT_BATCH, "1 or more", lambda v: v if type(v) is int and v >= 1 else None)
-    nothing: Mapping[str, object] = {}
-    settings = take("sampler", nothing, "a table", lambda v: v if isinstance(v, Mapping) else None)
-    sampler = SamplerConfig()
-    try:
-        sampler = read_sampler(settings)
-    except UsageError as error:
-        if not problems:
-            raise
-        problems += [replace(problem, where=f"sampler.{problem.where}") for problem in error.problems]
-    if problems:
-        raise UsageError(
-            "a card's [config] does not fit this model", problems=problems, next_step="see docs/palette.md"
-        )
-    network = preset(name, mixing=mixing, image_inputs=image_inputs)
-    network = replace(network, gamma_embedding=embedding, output=output, noisy_input=noisy_input)
-    return ModelConfig(preset=name, network=network, known=known, share_fill_noise=share, batch=batch, sampler=sampler)
+    settings = table.get("sampler", {})
+    return ModelConfig(
+        preset=said.network,
+        network=network,
+        known=said.known,
+        share_fill_noise=said.share_fill_noise,
+        batch=said.batch,
+        sampler=read_sampler(settings if isinstance(settings, Mapping) else {}),
+    )
 
 
 def load_network(config: NetworkConfig, path: Path, device: torch.device) -> Network:

@@ -8,12 +8,15 @@ the network and at the end.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from palette_bench.common import schema
 from palette_bench.common.errors import Problem, UsageError
 from palette_bench.predict.models.schedules import (
     INFERENCE,
@@ -90,16 +93,18 @@ class SamplerConfig:
     solver with noise. ``scheduler`` and its ``options`` are of diffusers, which has spacing and clipping of its own.
     """
 
+    FILE: ClassVar = schema.File("sampler", next_step="see docs/sampling.md")
+
     kind: SamplerKind = SamplerKind.ANCESTRAL
-    steps: int = 1000
+    steps: Annotated[int, Ge(1), Le(TRAINING.steps)] = 1000
     spacing: Spacing = Spacing.PAPER
     variance: Variance = Variance.BETA
     clip: Clip = Clip.UNIT
     skip_noise_steps: bool = False
-    eta: float = 0.0
-    sigma_max: float = 80.0
-    sigma_min: float = 0.002
-    rho: float = 7.0
+    eta: Annotated[float, Ge(0), Le(1)] = 0.0
+    sigma_max: Annotated[float, Ge(0.001), Le(150)] = 80.0
+    sigma_min: Annotated[float, Ge(0.001), Le(150)] = 0.002
+    rho: Annotated[float, Ge(1), Le(20)] = 7.0
     scheduler: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
 
@@ -123,7 +128,6 @@ def paper() -> SamplerConfig:
     return SamplerConfig(clip=Clip.NONE)
 
 
-_CHOICES: dict[str, type[StrEnum]] = {"kind": SamplerKind, "spacing": Spacing, "variance": Variance, "clip": Clip}
 _OWN = frozenset(SamplerKind) - {SamplerKind.DIFFUSERS}
 _READ_BY = {
     "spacing": _OWN,
@@ -138,45 +142,34 @@ _READ_BY = {
     "options": frozenset({SamplerKind.DIFFUSERS}),
 }
 """Settings that only some kinds look at; for others they would say something that is not so."""
-_KARRAS = {"sigma_max": (0.001, 150.0), "sigma_min": (0.001, 150.0), "rho": (1.0, 20.0)}
-"""The settings of spacing karras and their ranges: that of sigma is the range of training."""
+_KARRAS = ("sigma_max", "sigma_min", "rho")
+"""The settings of spacing karras."""
 
 
 def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
-    """A sampler from a card's table. Raises UsageError with everything that does not fit."""
-    known = {field.name for field in fields(SamplerConfig)}
+    """A sampler from a card's table.
+
+    Raises InputError with everything that does not fit, UsageError for settings that mean nothing together.
+    """
+    config = schema.load(SamplerConfig, table, where="[config.sampler]")
     problems = [
-        Problem("unknown setting", name, f"known: {', '.join(sorted(known))}") for name in sorted(set(table) - known)
+        Problem("no such setting", name, f"kind {config.kind} has none")
+        for name in table
+        if name in _READ_BY and config.kind not in _READ_BY[name]
     ]
-    values: dict[str, object] = {}
-    for name in sorted(known & set(table)):
-        try:
-            values[name] = _read(name, table[name])
-        except ValueError as error:
-            problems.append(Problem("wrong value", name, f"expected {error}, found {table[name]!r}"))
-    kind = values.get("kind", SamplerKind.ANCESTRAL)
-    problems += [
-        Problem("no such setting", name, f"kind {kind} has none")
-        for name in values
-        if name in _READ_BY and kind not in _READ_BY[name]
-    ]
-    if values.get("skip_noise_steps") and values.get("spacing", Spacing.PAPER) is not Spacing.PAPER:
+    if config.skip_noise_steps and config.spacing is not Spacing.PAPER:
         problems.append(Problem("no such setting", "skip_noise_steps", "only spacing paper has such steps"))
-    if values.get("spacing") is not Spacing.KARRAS:
+    if config.spacing is not Spacing.KARRAS:
         problems += [
             Problem("no such setting", name, "only spacing karras has a range of its own")
             for name in _KARRAS
-            if name in values
+            if name in table
         ]
-    elif not problems:
-        low, high = (
-            float(str(values.get(name, getattr(SamplerConfig(), name)))) for name in ("sigma_min", "sigma_max")
-        )
-        if low >= high:
-            problems.append(Problem("wrong value", "sigma_min", f"expected less than sigma_max {high}, found {low}"))
+    elif config.sigma_min >= config.sigma_max:
+        detail = f"expected less than sigma_max {config.sigma_max}, found {config.sigma_min}"
+        problems.append(Problem("wrong value", "sigma_min", detail))
     if problems:
         raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/sampling.md")
-    config = SamplerConfig(**values)  # type: ignore[arg-type]
     if config.kind is SamplerKind.DIFFUSERS:
         from palette_bench.predict.models.diffusers_bridge import build_scheduler
 
@@ -184,32 +177,6 @@ def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
     else:
         config.gammas()
     return config
-
-
-def _read(name: str, value: object) -> object:
-    """A setting's value. Raises ValueError saying what is expected."""
-    if name in _CHOICES:
-        if value not in (choices := [member.value for member in _CHOICES[name]]):
-            raise ValueError(", ".join(choices))
-        return _CHOICES[name](value)
-    if name == "steps" and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= TRAINING.steps):
-        raise ValueError(f"1 to {TRAINING.steps}")
-    if name == "skip_noise_steps" and not isinstance(value, bool):
-        raise ValueError("true or false")
-    if name == "eta":
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
-            raise ValueError("0 to 1")
-        return float(value)
-    if name in _KARRAS:
-        low, high = _KARRAS[name]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{low:g} to {high:g}")
-        return float(value)
-    if name == "scheduler" and not isinstance(value, str):
-        raise ValueError("text")
-    if name == "options" and not isinstance(value, Mapping):
-        raise ValueError("a table")
-    return value
 
 
 def clipped(estimate: Tensor, clip: Clip) -> Tensor:

@@ -1,12 +1,14 @@
 """A training recipe: everything that the trained weights depend on, read from a card's ``[training]`` table."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge, Le, Lt
+
+from palette_bench.common import schema
 from palette_bench.common.errors import InputError, Problem, UsageError
 from palette_bench.predict.card import Card
 from palette_bench.predict.models.diffusion import (
@@ -60,6 +62,13 @@ class SourceKind(StrEnum):
     FOLDER = "folder"
 
 
+_Count = Annotated[int, Ge(0)]
+_Number = Annotated[float, Ge(0)]
+_Below1 = Annotated[float, Ge(0), Lt(1)]
+_SOME = schema.Fits(lambda rates: sum(rates.values()) > 0, "one rate above 0, such as { inpaint = 1.0 }")
+_Family = Annotated[str, schema.Fits(lambda name: name in set(Family), f"one of {', '.join(Family)}")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """One training.
@@ -69,27 +78,29 @@ class Recipe:
     falls linearly to 0; 0, the paper's, keeps it to the end. ``clip_norm`` 0 clips nothing (the paper's preset).
     """
 
+    FILE: ClassVar = schema.File("training recipe", next_step="correct these lines of the card")
+
     kind: Kind = Kind.PALETTE
     network: str = "mini32"
     mixing: Mixing = Mixing.GLOBAL
     gamma_embedding: GammaEmbedding = GammaEmbedding.SQRT_1000
     output: Output = Output.NOISE
     noisy_input: NoisyInput = NoisyInput.PLAIN
-    dropout: float = 0.0
-    tasks: Mapping[str, float] = field(default_factory=dict)
+    dropout: _Below1 = 0.0
+    tasks: Annotated[Mapping[_Family, _Number], _SOME] = field(default_factory=dict)
     source: SourceKind = SourceKind.SCENES32
-    steps: int = 1_000_000
-    batch: int = 1024
-    learning_rate: float = 1e-4
-    warm_up: int = 10_000
-    cool_down: int = 0
+    steps: _Count = 1_000_000
+    batch: Annotated[int, Ge(1)] = 1024
+    learning_rate: _Number = 1e-4
+    warm_up: _Count = 10_000
+    cool_down: _Count = 0
     optimizer: Optimizer = Optimizer.ADAM
-    muon_rate: float = 0.02
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    ema: float = 0.9999
+    muon_rate: _Number = 0.02
+    betas: tuple[_Below1, _Below1] = (0.9, 0.999)
+    epsilon: _Number = 1e-8
+    weight_decay: _Number = 0.0
+    clip_norm: _Number = 0.0
+    ema: Annotated[_Number, Le(1)] = 0.9999
     ema_warm_up: bool = False
     loss: LossNorm = LossNorm.L2
     loss_target: LossTarget = LossTarget.NOISE
@@ -98,7 +109,12 @@ class Recipe:
     mask_norm: MaskNorm = MaskNorm.IMAGE
     known: KnownRegion = KnownRegion.CLEAN
     share_fill_noise: bool = False
-    seed: int = 0
+    seed: Annotated[_Count, Lt(1 << 63)] = 0
+
+    def faults(self) -> Iterator[Problem]:
+        """No task to train."""
+        if not self.tasks:
+            yield Problem("missing", "tasks", "which tasks to train, such as { inpaint = 1.0 }")
 
     @property
     def diffusion(self) -> DiffusionConfig:
@@ -153,84 +169,12 @@ def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _read(value: object, wanted: Any) -> Any:  # noqa: ANN401
-    """``value`` from TOML as the type of a field. Raises ValueError saying what was expected."""
-    origin = get_origin(wanted)
-    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
-        if value not in [member.value for member in wanted]:
-            raise ValueError("one of " + ", ".join(member.value for member in wanted))
-        return wanted(str(value))
-    if wanted is bool:
-        if not isinstance(value, bool):
-            raise ValueError("true or false")
-        return value
-    if wanted is int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError("a whole number, 0 or more")
-        return value
-    if wanted is float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-            raise ValueError("a number, 0 or more")
-        return float(value)
-    if wanted is str:
-        if not isinstance(value, str):
-            raise ValueError("text")
-        return value
-    if origin is tuple:
-        kinds = get_args(wanted)
-        if not isinstance(value, list) or len(value) != len(kinds):
-            raise ValueError(f"a list of {len(kinds)} numbers")
-        return tuple(_read(one, kind) for one, kind in zip(value, kinds, strict=True))
-    if isinstance(value, dict):
-        known = [family.value for family in Family]
-        if not value or not set(value) <= set(known):
-            raise ValueError("tasks out of " + ", ".join(known) + ", each with its rate")
-        return {str(name): _read(rate, float) for name, rate in value.items()}
-    raise ValueError("tasks with their rates, such as { inpaint = 1.0 }" if origin is not UnionType else str(wanted))
-
-
 def read_recipe(table: Mapping[str, object], *, where: Path) -> Recipe:
     """The recipe of a card's ``[training]`` table (without ``took``).
 
     Raises InputError listing every unknown key and every value that does not fit.
     """
-    hints = get_type_hints(Recipe)
-    known = {one.name for one in fields(Recipe)}
-    values: dict[str, Any] = {}
-    problems = []
-    for name, value in table.items():
-        if name == "took":
-            continue
-        if name not in known:
-            problems.append(Problem("unknown", f"training.{name}", f"known are {', '.join(sorted(known))}"))
-            continue
-        try:
-            values[name] = _read(value, hints[name])
-        except ValueError as error:
-            problems.append(Problem("value", f"training.{name}", f"expected {error}, found {value!r}"))
-    if "tasks" not in table:
-        problems.append(Problem("missing", "training.tasks", "which tasks to train, such as { inpaint = 1.0 }"))
-    recipe = Recipe(**values)
-    limits = {
-        "batch": (recipe.batch >= 1, "1 or more"),
-        "tasks": (not recipe.tasks or sum(recipe.tasks.values()) > 0, "one rate above 0"),
-        "betas": (max(recipe.betas) < 1, "numbers below 1"),
-        "ema": (recipe.ema <= 1, "at most 1"),
-        "dropout": (recipe.dropout < 1, "below 1"),
-        "seed": (recipe.seed < 1 << 63, "below 2**63"),
-    }
-    problems += [
-        Problem("value", f"training.{name}", f"expected {expected}, found {getattr(recipe, name)!r}")
-        for name, (holds, expected) in limits.items()
-        if not holds
-    ]
-    if problems:
-        raise InputError(
-            "a card's training recipe cannot be used",
-            where=where,
-            problems=problems,
-            next_step="correct these lines of the card",
-        )
+    recipe = schema.load(Recipe, {name: table[name] for name in table if name != "took"}, where=f"{where}: [training]")
     try:
         _ = recipe.network_config
     except UsageError as error:
