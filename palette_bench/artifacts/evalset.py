@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
+from palette_bench.common import schema
 from palette_bench.common.canonical import bytes_digest, file_digest, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, UsageError, VerificationError, did_you_mean
-from palette_bench.common.files import below, name_fault, read_json, read_jsonl
+from palette_bench.common.files import below, name_fault, read_jsonl
 from palette_bench.common.home import sets_folder
+from palette_bench.common.schema import Key
 from palette_bench.images.condition import Condition, hole_of, make_condition
 from palette_bench.images.decode import BadImageError, decode
 from palette_bench.images.types import HoleMask, ImageU8
@@ -125,57 +128,72 @@ class EvalItem:
     reference_digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """What ``set.json`` says of a task: its definition, and digests of its conditions and of its masks, if any."""
+
+    definition: Mapping[str, object]
+    fingerprint: schema.Digest
+    conditions_sha256: schema.Digest
+    masks_sha256: schema.Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFile:
+    """``set.json``: a set's definition, and the digests of its files.
+
+    ``protocol`` is the definition's canonical form, ``masks`` where free-form masks come from: a word, or which
+    released files. ``conversions`` counts what was done to source images before anything else.
+    """
+
+    FILE: ClassVar = schema.File(
+        "set file",
+        version=("schema", SCHEMA),
+        next_step=f"{AGAIN}, or remove the folder",
+        every_key=True,
+        most_bytes=1 << 24,
+    )
+
+    set_id: Annotated[str, Key("set")]
+    name: str
+    version: Annotated[int, Ge(0)]
+    title: str
+    status: Status
+    family: Family
+    variant: tuple[str, ...]
+    fingerprint: schema.Digest
+    protocol: Mapping[str, Any]
+    size: Annotated[int, Ge(1)]
+    geometry: str
+    count: Annotated[int, Ge(0)]
+    labelled: Annotated[int, Ge(0)]
+    classes: tuple[str, ...]
+    masks: object
+    manifest_sha256: schema.Digest
+    data_digest: schema.Digest
+    conversions: Mapping[str, int]
+    tasks: Mapping[str, TaskEntry]
+    task_order: tuple[str, ...]
+    software: Mapping[str, str]
+
+    def faults(self) -> Iterator[Problem]:
+        """A task of the order that is not described."""
+        for name in self.task_order:
+            if name not in self.tasks:
+                yield Problem("missing", f"tasks.{name}", "")
+
+
 class EvalSet:
     """A prepared set on disk. Opening checks the definition and the manifest; pixels are checked as they are read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        described = read_json(
-            folder / SET_FILE, kind="set", next_step="prepare the set again with --replace, or remove the folder"
-        )
-        if described.get("schema") != SCHEMA:
-            raise InputError(
-                "a prepared set of another version of the program",
-                where=folder,
-                expected=f"schema {SCHEMA}",
-                found=f"schema {described.get('schema')}",
-                next_step="prepare it again with --replace",
-            )
-        try:
-            self._read(described)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(
-                "a set file is damaged",
-                where=folder / SET_FILE,
-                expected="a set file as prepare writes it",
-                found=f"{type(error).__name__}: {error}",
-                next_step="prepare the set again with --replace",
-            ) from error
-
-    def _read(self, described: dict[str, Any]) -> None:
-        self.set_id = str(described["set"])
-        self.name = str(described["name"])
-        self.version = int(described["version"])
-        self.title = str(described["title"])
-        self.status = Status(described["status"])
-        self.family = Family(described["family"])
-        self.variant = tuple(str(word) for word in described["variant"])
-        self.fingerprint = str(described["fingerprint"])
-        self.protocol_definition: Mapping[str, Any] = described["protocol"]
-        self.size = int(described["size"])
-        self.geometry = str(described["geometry"])
-        self.count = int(described["count"])
-        self.classes = tuple(str(name) for name in described["classes"])
-        self.data_digest = str(described["data_digest"])
-        self.software: Mapping[str, str] = described["software"]
-        self.task_names = tuple(str(name) for name in described["task_order"])
-        self.task_entries: Mapping[str, Mapping[str, Any]] = described["tasks"]
-        self._manifest_digest = str(described["manifest_sha256"])
-        for name in self.task_names:
-            entry = self.task_entries[name]
-            if not {"definition", "fingerprint", "conditions_sha256", "masks_sha256"} <= entry.keys():
-                raise ValueError(f"task {name} is not described")
-        self.software.keys()
+        self.info = info = schema.read(SetFile, folder / SET_FILE)
+        self.set_id, self.name, self.version, self.title = info.set_id, info.name, info.version, info.title
+        self.status, self.family, self.variant = info.status, info.family, info.variant
+        self.fingerprint, self.data_digest = info.fingerprint, info.data_digest
+        self.size, self.geometry, self.count, self.classes = info.size, info.geometry, info.count, info.classes
+        self.software, self.task_names = info.software, info.task_order
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -211,7 +229,7 @@ class EvalSet:
         return made
 
     def _protocol_as_made(self) -> Protocol:
-        definition = self.protocol_definition
+        definition = self.info.protocol
         known = load_protocol("folder" if self.family is Family.FOLDER else self.name)
         if self.family is Family.FOLDER:
             known = replace(known, name=self.name, size=self.size)
@@ -233,11 +251,11 @@ class EvalSet:
         """All items in protocol order. Raises VerificationError when the manifest is not the one that was frozen."""
         path = self.folder / MANIFEST_FILE
         self._check_there(path)
-        if (found := file_digest(path)) != self._manifest_digest:
+        if (found := file_digest(path)) != self.info.manifest_sha256:
             raise VerificationError(
                 "a set's manifest was changed",
                 where=path,
-                expected=f"sha256 {self._manifest_digest}",
+                expected=f"sha256 {self.info.manifest_sha256}",
                 found=f"sha256 {found}",
                 next_step="prepare the set again with --replace",
             )
@@ -290,23 +308,23 @@ class EvalSet:
 
         Raises VerificationError when the program defines the set or the task otherwise than the set was made with.
         """
-        entry = self.task_entries[task.name]
+        entry = self.info.tasks[task.name]
         expected = self.protocol.task_fingerprint(task.name)
-        if entry["definition"] != json.loads(json.dumps(task.canonical())):
+        if entry.definition != json.loads(json.dumps(task.canonical())):
             raise VerificationError(
                 f"task {task.name} is defined otherwise in this version of the program",
                 where=self.folder,
-                expected=entry["definition"],
+                expected=entry.definition,
                 found=task.canonical(),
                 next_step="prepare the set again with --replace, or use the version that made it: "
                 + self.software.get("palette-bench", "unknown"),
             )
-        if entry["fingerprint"] != expected:
+        if entry.fingerprint != expected:
             raise VerificationError(
                 f"the fingerprint of task {task.name} is not that of its definition",
                 where=self.folder / SET_FILE,
                 expected=expected,
-                found=entry["fingerprint"],
+                found=entry.fingerprint,
                 next_step=AGAIN,
             )
         return expected
@@ -347,11 +365,11 @@ class EvalSet:
                 found=error.found,
                 next_step=AGAIN,
             ) from error
-        if (found := bytes_digest(packed.tobytes())) != self.task_entries[task.name]["masks_sha256"]:
+        if (found := bytes_digest(packed.tobytes())) != self.info.tasks[task.name].masks_sha256:
             raise VerificationError(
                 "a set's masks were changed",
                 where=path,
-                expected=f"sha256 {self.task_entries[task.name]['masks_sha256']}",
+                expected=f"sha256 {self.info.tasks[task.name].masks_sha256}",
                 found=f"sha256 {found}",
                 next_step=AGAIN,
             )
@@ -382,11 +400,11 @@ class EvalSet:
         """The frozen digest of every item's condition. Raises VerificationError when the file was changed."""
         path = task_folder(self.folder, task) / CONDITIONS_FILE
         self._check_there(path)
-        if (found := file_digest(path)) != self.task_entries[task.name]["conditions_sha256"]:
+        if (found := file_digest(path)) != self.info.tasks[task.name].conditions_sha256:
             raise VerificationError(
                 "a set's conditions file was changed",
                 where=path,
-                expected=f"sha256 {self.task_entries[task.name]['conditions_sha256']}",
+                expected=f"sha256 {self.info.tasks[task.name].conditions_sha256}",
                 found=f"sha256 {found}",
                 next_step="prepare the set again with --replace",
             )

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from palette_bench.artifacts.evalset import (
     MASKS_FILE,
     SCHEMA,
     SET_FILE,
+    SetFile,
+    TaskEntry,
     data_digest,
     mask_key,
     pack,
@@ -30,6 +32,7 @@ from palette_bench.artifacts.evalset import (
     unpack,
     write_masks,
 )
+from palette_bench.common import schema
 from palette_bench.common.canonical import bytes_digest, canonical_json, fingerprint, pixel_digest
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import (
@@ -265,19 +268,17 @@ def build(plan: BuildPlan, *, jobs: int, replace: bool, progress: Progress) -> B
 
 
 def _existing(plan: BuildPlan, folder: Path) -> BuiltSet:
-    described = read_json(folder / SET_FILE, kind="set", next_step="prepare it again with --replace")
-    found = described.get("fingerprint")
-    if described.get("schema") != SCHEMA or found != plan.protocol.fingerprint():
+    described = schema.read(SetFile, folder / SET_FILE)
+    if described.fingerprint != plan.protocol.fingerprint():
         raise VerificationError(
             "a set of this name is here, but of another definition",
             where=folder,
             expected=f"version {plan.protocol.version}, fingerprint {plan.protocol.fingerprint()[:16]}",
-            found=f"version {described.get('version')}, fingerprint {str(found)[:16]}",
+            found=f"version {described.version}, fingerprint {described.fingerprint[:16]}",
             next_step="prepare it again with --replace; results on the old one stay comparable among themselves only",
         )
     _check_same_images(plan, folder)
-    count = described.get("count")
-    return BuiltSet(folder, count if isinstance(count, int) else 0, str(described.get("data_digest")), False, {})
+    return BuiltSet(folder, described.count, described.data_digest, False, {})
 
 
 def _check_same_images(plan: BuildPlan, folder: Path) -> None:
@@ -365,17 +366,17 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
         rows += part
     manifest = jsonl_bytes(row["manifest"] for row in rows)
     write_bytes(unfinished / MANIFEST_FILE, manifest)
-    tasks: dict[str, dict[str, object]] = {}
+    tasks: dict[str, TaskEntry] = {}
     freeform = freeform_tasks(protocol)
     for task in protocol.tasks:
         conditions = jsonl_bytes(row["conditions"][task.name] for row in rows)
         write_bytes(task_folder(unfinished, task) / CONDITIONS_FILE, conditions)
-        tasks[task.name] = {
-            "fingerprint": protocol.task_fingerprint(task.name),
-            "definition": task.canonical(),
-            "conditions_sha256": bytes_digest(conditions),
-            "masks_sha256": _masks_digest(unfinished, chunks, freeform.index(task)) if task in freeform else None,
-        }
+        tasks[task.name] = TaskEntry(
+            fingerprint=protocol.task_fingerprint(task.name),
+            definition=task.canonical(),
+            conditions_sha256=bytes_digest(conditions),
+            masks_sha256=_masks_digest(unfinished, chunks, freeform.index(task)) if task in freeform else None,
+        )
     for k, task in enumerate(freeform):
         with atomic_writer(task_folder(unfinished, task) / MASKS_FILE) as stream:
             write_masks(stream, mask_key(task), len(rows), protocol.size**2 // 8, _mask_parts(unfinished, chunks, k))
@@ -384,33 +385,30 @@ def _finish(plan: BuildPlan, unfinished: Path, folder: Path) -> BuiltSet:
     for row in rows:
         for name in row["manifest"].get("conversions", ()):
             conversions[name] = conversions.get(name, 0) + 1
-    write_json(
-        unfinished / SET_FILE,
-        {
-            "schema": SCHEMA,
-            "set": protocol.set_id,
-            "name": protocol.name,
-            "version": protocol.version,
-            "title": protocol.title,
-            "status": protocol.status.value,
-            "family": protocol.family.value,
-            "variant": list(protocol.variant),
-            "fingerprint": protocol.fingerprint(),
-            "protocol": protocol.canonical(),
-            "size": protocol.size,
-            "geometry": protocol.geometry.value,
-            "count": len(rows),
-            "labelled": sum(row["manifest"]["label"] is not None for row in rows),
-            "classes": list(plan.classes),
-            "masks": asdict(plan.released) if plan.released else protocol.masks.value,
-            "manifest_sha256": bytes_digest(manifest),
-            "data_digest": digest,
-            "conversions": conversions,
-            "tasks": tasks,
-            "task_order": list(protocol.task_names),
-            "software": canary.software(),
-        },
+    described = SetFile(
+        set_id=protocol.set_id,
+        name=protocol.name,
+        version=protocol.version,
+        title=protocol.title,
+        status=protocol.status,
+        family=protocol.family,
+        variant=protocol.variant,
+        fingerprint=protocol.fingerprint(),
+        protocol=protocol.canonical(),
+        size=protocol.size,
+        geometry=protocol.geometry.value,
+        count=len(rows),
+        labelled=sum(row["manifest"]["label"] is not None for row in rows),
+        classes=plan.classes,
+        masks=plan.released or protocol.masks,
+        manifest_sha256=bytes_digest(manifest),
+        data_digest=digest,
+        conversions=conversions,
+        tasks=tasks,
+        task_order=protocol.task_names,
+        software=canary.software(),
     )
+    write_json(unfinished / SET_FILE, schema.dump(described))
     shutil.rmtree(unfinished / "journal")
     (unfinished / "build.json").unlink()
     retired = sets_folder() / ".building" / f"{folder.name}~old"

@@ -236,7 +236,7 @@ def _kept_rows(eval_set: EvalSet, task: Task) -> KeptRows:
         ["gate", *sorted(_LAYOUT)],
         eval_set.data_digest,
         eval_set.task_fingerprint(task),
-        eval_set.task_entries[task.name]["masks_sha256"],
+        eval_set.info.tasks[task.name].masks_sha256,
         canary.software(),
         sorted([name, identity] for name, (_, identity) in pixel_measures().items()),
     ]

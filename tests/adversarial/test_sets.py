@@ -100,7 +100,7 @@ def _other_definition_of_a_task(folder: Path) -> None:
     _edit_task(definition={**content["tasks"][TASK]["definition"], "area_percent": [1, 2]})(folder)
 
 
-DAMAGED, STALE, CHANGED = "a set file is damaged", "another version of its protocol", "were changed"
+DAMAGED, STALE, CHANGED = "in a set file", "another version of its protocol", "were changed"
 INPUT, VERIFICATION = ExitCode.INPUT, ExitCode.VERIFICATION
 
 # What is done to the set, the exit code, the message; all of which opening the set tells.
@@ -111,17 +111,17 @@ UNUSABLE: dict[str, tuple[Damage, ExitCode, tuple[str, ...]]] = {
     "set.json not JSON": (_write("set.json", b"version = 1"), INPUT, ("a set file cannot be read",)),
     "set.json binary": (_write("set.json", bytes(range(256))), INPUT, ("a set file cannot be read",)),
     "set.json nested without end": (_write("set.json", b"[" * 100_000), INPUT, ("a set file cannot be read",)),
-    "set.json a list": (_write("set.json", b"[]"), INPUT, ("a set file cannot be read", "found:    list")),
+    "set.json a list": (_write("set.json", b"[]"), INPUT, ("expected a table, found []",)),
     "a number that is none": (_edit(count="many"), INPUT, (DAMAGED, "set.json")),
-    "an infinite number": (_edit(size=float("inf")), INPUT, (DAMAGED, "set.json")),
+    "an infinite number": (_edit(size=float("inf")), INPUT, ("a set file cannot be read", "set.json")),
     "software that is a list": (_edit(software=[]), INPUT, (DAMAGED,)),
     "tasks that are a list": (_edit(tasks=[]), INPUT, (DAMAGED,)),
     "an unknown status": (_edit(status="fine"), INPUT, (DAMAGED, "fine")),
     "a lost field": (_lose("classes"), INPUT, (DAMAGED, "classes")),
     "a lost task": (_lose("tasks", TASK), INPUT, (DAMAGED, TASK)),
     "a lost digest": (_lose("tasks", TASK, "conditions_sha256"), INPUT, (DAMAGED, TASK)),
-    "a lost definition": (_lose("protocol", "selection"), INPUT, (DAMAGED, "selection")),
-    "an older schema": (_edit(schema=0), INPUT, ("another version of the program", "schema 0")),
+    "a lost definition": (_lose("protocol", "selection"), INPUT, ("a set file is damaged", "selection")),
+    "an older schema": (_edit(schema=0), INPUT, ("a set file of another schema", "schema 0")),
     "an older version of the protocol": (_older_definition, VERIFICATION, (STALE, "version 0")),
     "another fingerprint": (_edit(fingerprint="f" * 64), VERIFICATION, (STALE, "ffff")),
     "another size": (_edit(size=64), VERIFICATION, (STALE,)),
