@@ -266,7 +266,7 @@ def test_an_unknown_task_names_those_there_are(tiny: Path) -> None:
         assert_refused(
             outcome, ExitCode.USAGE, "has no task of this name", "uncrop", "found:    inpaint", next_step=False
         )
-        assert_refused(run(*command, "--task", "inpaint"), INPUT, "no prepared set has task inpaint")
+        assert_refused(run(*command, "--task", "inpaint"), ExitCode.USAGE, "no such task", "inpaint-center")
 
 
 def test_an_export_needs_to_know_the_colour_of_holes(tiny: Path) -> None:

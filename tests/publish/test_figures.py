@@ -586,7 +586,7 @@ def test_a_panorama_that_is_not_its_account_s_is_refused(tmp_path: Path) -> None
     for change in changes:
         png = a_panorama(tmp_path / "two")
         png.with_suffix(".json").write_text(json.dumps({**said, **change}))
-        with pytest.raises(InputError, match="no account of panoramas"):
+        with pytest.raises(InputError, match="a panorama"):
             read_panoramas(png)
     png.with_suffix(".json").unlink()
     with pytest.raises(InputError, match="palette-bench panorama"):

@@ -167,7 +167,7 @@ def test_other_predictions_are_said_to_be_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda text: text.replace("format = 1", ""), "missing: format"),
+        (lambda text: text.replace("format = 1", ""), "not a manifest"),
         (lambda text: text.replace('reason = "rounding"', ""), "missing: band\\[0\\].reason"),
         (lambda text: text.replace('reason = "rounding"', 'reason = " "'), "wrong value: band\\[0\\].reason"),
         (lambda text: text.replace("standard_errors = 0.5", "standard_errors = -1"), "standard_errors"),

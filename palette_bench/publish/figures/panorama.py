@@ -1,14 +1,18 @@
 """Panoramas as figures, the original marked (Figures 2 and C.10 of the paper)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge
+
+from palette_bench.common import schema
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.common.errors import InputError, Problem, VerificationError
 from palette_bench.common.files import read_json
-from palette_bench.common.tables import Table
+from palette_bench.common.schema import Digest, Key
 from palette_bench.images.decode import BadImageError, decode
 from palette_bench.images.types import ImageU8
 from palette_bench.predict.models.panorama import SCHEMA, Side
@@ -137,26 +141,42 @@ def _caption(title: str, account: Mapping[str, object], strips: Sequence[Strip],
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanoramaItem:
+    """One panorama: the seeds of its steps by side, and the digest of its pixels."""
+
+    id: str
+    reference_sha256: Digest
+    seeds: Mapping[Side, object]
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What ``palette-bench panorama`` writes beside its PNG."""
+
+    FILE: ClassVar = schema.File("panorama", version=("schema", SCHEMA), next_step=NEXT, every_key=True)
+
+    set_id: Annotated[str, Key("set")]
+    version: int
+    set_fingerprint: Digest
+    data_digest: Digest
+    size: Annotated[int, Ge(2)]
+    width: Annotated[int, Ge(2)]
+    model: Mapping[str, object]
+    seed: int
+    seed_rule: str
+    items: tuple[PanoramaItem, ...]
+    software: Mapping[str, str]
+
+    def faults(self) -> Iterator[Problem]:
+        """Nothing that grew."""
+        if not any(item.seeds for item in self.items):
+            yield Problem("wrong value", "items", "expected items that grew to the right, to the left or both")
+
+
 def _read(account: Mapping[str, object], where: Path | None) -> tuple[dict[str, str], int, int, tuple[Side, ...]]:
     """Digests of the pixels by item, the original's side, the width in such sides, and where it grew."""
-    problems: list[Problem] = []
-    table = Table(account, "", problems)
-    if table.take("schema", int, 0, required=True) != SCHEMA:
-        table.wrong("wrong value", "schema", f"expected {SCHEMA}")
-    size, across = table.whole("size", least=2), table.whole("width", least=2)
-    table.table("model", required=True)
-    table.text("set")
-    for name in ("version", "seed"):
-        table.take(name, int, 0, required=True)
-    digests: dict[str, str] = {}
-    sides: set[str] = set()
-    for item in table.tables("items", required=True):
-        digests[item.text("id")] = item.digest("sha256")
-        seeds = item.take("seeds", dict, {}, required=True)
-        sides |= {str(side) for side in seeds}
-    known = tuple(side for side in Side if side.value in sides)
-    if not digests or not known or len(known) != len(sides):
-        table.wrong("wrong value", "items", "expected items that grew to the right, to the left or both")
-    if problems:
-        raise InputError("this is no account of panoramas", where=where, problems=problems, next_step=NEXT)
-    return digests, size, across, known
+    said = schema.load(Account, account, where=where)
+    sides = {side for item in said.items for side in item.seeds}
+    return {i.id: i.sha256 for i in said.items}, said.size, said.width, tuple(side for side in Side if side in sides)

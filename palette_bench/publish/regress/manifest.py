@@ -6,16 +6,19 @@ say what the record says, on the same images and by the same recipe.
 """
 
 import fnmatch
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
 
 from palette_bench.artifacts.record import MetricValue, ResultRecord
-from palette_bench.common.errors import InputError, Problem
-from palette_bench.common.tables import Table
+from palette_bench.common import schema
+from palette_bench.common.errors import Problem
+from palette_bench.common.schema import Key
 from palette_bench.score.recipes.catalogue import RECIPES
 
 FORMAT = 1
@@ -44,9 +47,9 @@ class Band:
     ``within`` is in the unit of the number, ``standard_errors`` in those of the published record; the larger counts.
     """
 
-    within: float
-    standard_errors: float
-    reason: str
+    within: Annotated[float, Ge(0)] = 0.0
+    standard_errors: Annotated[float, Ge(0)] = 0.0
+    reason: schema.Text
 
     def width(self, standard_error: float | None) -> float:
         """The band as a distance from the printed number."""
@@ -124,85 +127,90 @@ class Outcome:
         }
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest in a TOML file; its paths are relative to it. Raises InputError with everything wrong with it."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError("a manifest cannot be read", where=path, found=error, next_step=NEXT) from error
-    problems: list[Problem] = []
-    top = Table(values, "", problems)
-    if (found := top.take("format", int, 0, required=True)) not in (0, FORMAT):
-        raise InputError("a manifest of another format", where=path, expected=FORMAT, found=found, next_step=NEXT)
-    name = top.text("name")
-    rules = [_rule(table) for table in top.tables("band")]
-    titles: dict[str, str] = {}
-    rows: list[Row] = []
-    for table in top.tables("table", required=True):
-        number = table.text("number")
-        if number in titles:
-            table.wrong("doubled", "number", number)
-        titles[number] = table.text("title")
-        rows += [_row(row, number, path.parent, rules) for row in table.tables("row", required=True)]
-        table.finish()
-    top.finish()
-    if problems:
-        raise InputError(f"{len(problems)} faults in a manifest", where=path, problems=problems, next_step=NEXT)
-    return Manifest(name, path, titles, tuple(rows))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``[[band]]``: a band for all cells whose model and recipe fit the patterns."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A band for all cells whose model and recipe fit the patterns."""
-
-    models: str
-    recipes: str
-    band: Band
+    models: str = "*"
+    recipes: str = "*"
+    band: Annotated[Band, Key("")]
 
     def fits(self, model: str, recipe: str) -> bool:
+        """Whether a cell is one of them."""
         return fnmatch.fnmatchcase(model, self.models) and fnmatch.fnmatchcase(recipe, self.recipes)
 
 
-def _rule(table: Table) -> _Rule:
-    models, recipes = table.take("models", str, "*"), table.take("recipes", str, "*")
-    return _Rule(models, recipes, _band(table))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOfFile:
+    """``[[table.row]]``: paths as written, the printed digits by recipe, and bands of its own."""
+
+    label: str
+    record: schema.Text
+    model: str = ""
+    preds: str = ""
+    printed: Mapping[str, str]
+    band: Mapping[str, Band] = field(default_factory=dict)
+
+    def faults(self) -> Iterator[Problem]:
+        """Recipes that are none, digits that are none, and bands for nothing."""
+        for recipe, digits in self.printed.items():
+            if recipe not in RECIPES:
+                yield Problem("unknown recipe", f"printed.{recipe}", "palette-bench recipes lists them")
+            elif not _is_number(digits):
+                yield Problem("no number", f"printed.{recipe}", f"expected digits as printed, found {digits!r}")
+        for recipe in self.band:
+            if recipe not in self.printed:
+                yield Problem("unknown recipe", f"band.{recipe}", "nothing is printed for it in this row")
 
 
-def _band(table: Table) -> Band:
-    band = Band(
-        within=table.number("within", fits=lambda width: width >= 0, default=0.0),
-        standard_errors=table.number("standard_errors", fits=lambda width: width >= 0, default=0.0),
-        reason=table.take("reason", str, "", required=True, fits=lambda reason: bool(reason.strip())),
-    )
-    table.finish()
-    return band
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOfFile:
+    """``[[table]]``: its number, its title and its rows."""
+
+    number: str
+    title: str
+    row: tuple[RowOfFile, ...]
 
 
-def _row(table: Table, number: str, folder: Path, rules: Sequence[_Rule]) -> Row:
-    label, record = table.text("label"), table.take("record", str, "", required=True, fits=bool)
-    model, preds = table.take("model", str, ""), table.take("preds", str, "")
-    printed, bands = table.table("printed", required=True), table.table("band")
-    own = {} if bands is None else {recipe: _band(inner) for recipe, inner in bands.named_tables()}
-    cells: list[Cell] = []
-    for recipe, digits in ({} if printed is None else printed.texts()).items():
-        if recipe not in RECIPES:
-            table.wrong("unknown recipe", f"printed.{recipe}", "palette-bench recipes lists them")
-        elif not _is_number(digits):
-            table.wrong("no number", f"printed.{recipe}", f"expected digits as printed, found {digits!r}")
-        else:
-            by_rule = next((rule.band for rule in rules if rule.fits(model, recipe)), None)
-            cells.append(Cell(recipe, digits, own.pop(recipe, by_rule)))
-    for recipe in own:
-        table.wrong("unknown recipe", f"band.{recipe}", "nothing is printed for it in this row")
-    table.finish()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A manifest as it is written."""
+
+    FILE: ClassVar = schema.File("manifest", version=("format", FORMAT), next_step=NEXT, most_bytes=1 << 22)
+
+    name: str
+    band: tuple[Rule, ...] = ()
+    table: tuple[TableOfFile, ...]
+
+    def faults(self) -> Iterator[Problem]:
+        """Two tables of one number."""
+        numbers = [table.number for table in self.table]
+        for place, number in enumerate(numbers):
+            if number in numbers[:place]:
+                yield Problem("doubled", f"table[{place}].number", number)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a TOML file; its paths are relative to it. Raises InputError with everything wrong with it."""
+    said = schema.parse(ManifestFile, schema.read_bytes(ManifestFile, path), where=path, toml=True)
+    rows = tuple(_row(row, table.number, path.parent, said.band) for table in said.table for row in table.row)
+    return Manifest(said.name, path, {table.number: table.title for table in said.table}, rows)
+
+
+def _row(said: RowOfFile, number: str, folder: Path, rules: Sequence[Rule]) -> Row:
+    by_rule = {
+        recipe: next((rule.band for rule in rules if rule.fits(said.model, recipe)), None) for recipe in said.printed
+    }
     return Row(
         table=number,
-        label=label,
-        record=folder / record,
+        label=said.label,
+        record=folder / said.record,
         # A path is the manifest's own, a name is a baseline's or a class.
-        model=(str(folder / model) if "/" in model else model) or None,
-        preds=folder / preds if preds else None,
-        cells=tuple(cells),
+        model=(str(folder / said.model) if "/" in said.model else said.model) or None,
+        preds=folder / said.preds if said.preds else None,
+        cells=tuple(
+            Cell(recipe, digits, said.band.get(recipe, by_rule[recipe])) for recipe, digits in said.printed.items()
+        ),
     )
 
 

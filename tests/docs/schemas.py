@@ -1,0 +1,39 @@
+"""The JSON Schemas in docs/schemas, made from the dataclasses: ``python -m tests.docs.schemas`` writes them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from palette_bench.artifacts.evalset import SetFile
+from palette_bench.artifacts.record import ResultRecord
+from palette_bench.common import schema
+from palette_bench.predict.card import Card
+from palette_bench.predict.training.recipe import Recipe
+from palette_bench.protocol.definition import Protocol
+from palette_bench.publish.leaderboard.entry import Entry
+from palette_bench.publish.regress.manifest import ManifestFile
+
+FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+KINDS: Mapping[str, type[object]] = {
+    "card": Card,
+    "entry": Entry,
+    "protocol": Protocol,
+    "record": ResultRecord,
+    "regression": ManifestFile,
+    "set": SetFile,
+    "training": Recipe,
+}
+
+
+def written() -> dict[str, str]:
+    """The text of every schema by its file name."""
+    return {
+        f"{name}.schema.json": json.dumps(schema.json_schema(kind), indent=2, sort_keys=True) + "\n"
+        for name, kind in KINDS.items()
+    }
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in written().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
