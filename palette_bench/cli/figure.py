@@ -172,6 +172,30 @@ def diversity(
 
 
 @command.command(
+    "fool-rate",
+    short_help="Fool rates of human evaluation (Figures C.1 and C.6).",
+    epilog="""\b
+Examples:
+  palette-bench figure fool-rate study/results --out figures/fool-rate
+  palette-bench figure fool-rate three-seconds/results five-seconds/results --out figures/c1""",
+)
+@click.argument("records", type=ANY_PATH, nargs=-1, required=True, metavar="RESULT...")
+@_file
+@as_json
+def fool_rate(records: tuple[Path, ...], out: Path, *, width: float, as_json: bool) -> None:
+    """Draw fool rates by set and exposure, with intervals over raters and items.
+
+    RESULT is what palette-bench study analyze wrote, of one set and task; several for several exposures.
+    """
+    from palette_bench.publish.figures.fool_rate import fool_rate as draw
+    from palette_bench.publish.figures.page import check_can_draw
+    from palette_bench.study.record import read_study_record
+
+    check_can_draw()
+    _finish(draw([read_study_record(path) for path in records], width=width), out, as_json=as_json)
+
+
+@command.command(
     short_help="Histograms of pairwise MS-SSIM of samples (Figure 8).",
     epilog="""\b
 Examples:

@@ -101,4 +101,23 @@ def command(
         if of_status[Status.UNTESTED] == len(outcomes):
             click.echo("  nothing was scored: give --preds, or --from-model to run the models")
     failing = any(outcome.status.fails for outcome in outcomes)
+    if manifest is None and not rows:
+        failing = _studies(quiet=as_json) or failing
     return int(ExitCode.REGRESSION if failing else ExitCode.OK)
+
+
+def _studies(*, quiet: bool) -> bool:
+    """Whether a published study no longer comes out of its trials; a line for each that does, or does not."""
+    from palette_bench.common.resources import own_manifest
+    from palette_bench.publish.regress.studies import regress_study, studies_in
+
+    failing = False
+    for folder in studies_in(own_manifest().parent / "studies"):
+        outcomes = list(regress_study(folder))
+        wrong = [outcome for outcome in outcomes if outcome.fails]
+        failing = failing or bool(wrong)
+        if not quiet:
+            click.echo(f"  study {folder.name}: {len(outcomes) - len(wrong)} fool rates come out, {len(wrong)} do not")
+            for outcome in wrong:
+                click.echo(f"    {outcome.model}, Set {outcome.set}, {outcome.exposure_ms} ms: {outcome.detail}")
+    return failing

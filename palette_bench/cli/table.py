@@ -1,5 +1,6 @@
 """``palette-bench table``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def command(
 ) -> None:
     """Print a table of the paper with your records in their place.
 
-    NUMBER is 1 to 6 or C.1 to C.4; without it the tables are listed. RESULT is a folder with result.json, or the file.
+    NUMBER is 1 to 6 or C.1 to C.4; without it the tables are listed. RESULT is a folder with result.json, or the file;
+    the fool rates of a study stand in their column of tables 1 and 3.
 
     A record stands in the group of its task, in the columns of its set. Best is bold and second underlined among rows
     whose set, task, variant, recipe, weights and reference set are the same; every other row says why it is not ranked.
@@ -87,8 +89,14 @@ def command(
         )
     if rows == MINE and form is not Format.LATEX:
         raise UsageError("rows alone are LaTeX", expected="--format latex --rows mine", found=f"--format {form}")
-    records = _records(results)
-    table = _miniature(number, records) if set_name == SCENES32 else _paper(number, records, set_name, later=later)
+    studies = [path for path in results if _is_study(path)]
+    if studies and set_name == SCENES32:
+        raise UsageError("the miniature's tables have no fool rates", expected="records of score", found=studies[0])
+    records = _records(tuple(path for path in results if path not in studies))
+    if set_name == SCENES32:
+        table = _miniature(number, records)
+    else:
+        table = _paper(number, records, set_name, studies, later=later)
     text = methods(table)
     if bib is not None:
         write_bytes(bib, bibliography(text.citations).encode())
@@ -123,13 +131,30 @@ def _records(paths: tuple[Path, ...]) -> list["ResultRecord"]:
     return records
 
 
-def _paper(number: str, records: list["ResultRecord"], set_name: str | None, *, later: bool) -> "Table":
+def _is_study(path: Path) -> bool:
+    """Whether a record says that it is of a study; whatever else it is, its reader will say."""
+    file = path / "result.json" if path.is_dir() else path
+    try:
+        values = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and values.get("kind") == "study"
+
+
+def _paper(
+    number: str, records: list["ResultRecord"], set_name: str | None, studies: list[Path], *, later: bool
+) -> "Table":
     from palette_bench.publish.tables import printed as published
     from palette_bench.publish.tables.paper import fill
 
     printed = published.table(number)
     others = [row for row in published.all_published_rows() if later and row.paper.key != printed.paper.key]
-    return fill(printed, records, others=others, only_set=set_name)
+    found = []
+    if studies:
+        from palette_bench.study.record import read_study_record
+
+        found = [read_study_record(path) for path in studies]
+    return fill(printed, records, others=others, studies=found, only_set=set_name)
 
 
 def _miniature(number: str, records: list["ResultRecord"]) -> "Table":

@@ -107,9 +107,10 @@ def analyze(study: Study, database: Path) -> Findings:
             by_session[answer.session][answer.trial] = answer
         invited = store.arrival_count(connection)
     design = Design(study)
+    # In the order of seats, so that sums do not depend on who came first.
     judgements = [
         judgement
-        for session in sessions
+        for session in sorted(sessions, key=lambda session: (session.seat, session.id))
         if session.state not in (State.WITHDRAWN, State.SCREENED)
         for judgement in _judgements(design, session, by_session[session.id])
     ]
@@ -293,11 +294,12 @@ class _Columns:
 
 def _columns(study: Study, judgements: Sequence[Judgement]) -> _Columns:
     places = {item.id: place for place, item in enumerate(study.items)}
+    raters = {number: place for place, number in enumerate(dict.fromkeys(j.session.id for j in judgements))}
     real_left = np.array([j.trial.real_left for j in judgements], dtype=np.bool_)
     fooled = np.array([j.fooled for j in judgements], dtype=np.float64)
     return _Columns(
         fooled,
-        np.array([j.session.id for j in judgements], dtype=np.int64),
+        np.array([raters[j.session.id] for j in judgements], dtype=np.int64),
         np.array([places[j.item] for j in judgements], dtype=np.int64),
         real_left,
         real_left ^ (fooled == 1.0),

@@ -108,7 +108,13 @@ def _about_design(study: Study) -> list[Finding]:
 
 def _about_images(folder: Path, study: Study) -> list[Finding]:
     """Numbers of single images that tell real ones from outputs, and images that cannot be told by anybody."""
-    references = [read_stimulus(folder, item.reference) for item in study.items]
+    times = study.source.enlarge
+
+    def shown(digest: str) -> ImageU8:
+        # Enlarging makes a grid of its own, in real images and outputs alike.
+        return read_stimulus(folder, digest)[::times, ::times]
+
+    references = [shown(item.reference) for item in study.items]
     found: list[Finding] = []
     by_outputs: dict[tuple[str, ...], list[str]] = {}
     for place, model in enumerate(study.models):
@@ -121,7 +127,7 @@ def _about_images(folder: Path, study: Study) -> list[Finding]:
             )
         if len(set(digests)) < len(digests):
             found.append(Finding(Weight.WARNING, f"{model.name}: the same output for several items"))
-        outputs = [read_stimulus(folder, digest) for digest in digests]
+        outputs = [shown(digest) for digest in digests]
         for name, measure in _TELLS.items():
             tell = auc([measure(image) for image in references], [measure(image) for image in outputs])
             if max(tell, 1 - tell) >= TELL:

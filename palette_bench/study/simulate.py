@@ -25,6 +25,8 @@ from palette_bench.study.store import Session
 
 REHEARSAL = "rehearsal.sqlite"
 _MOST_AT_ONCE = 20
+_LOGIT_VARIANCE = (16 * math.sqrt(3) / (15 * math.pi)) ** 2
+"""Of the normal approximation of the logistic distribution (Johnson and Kotz 1970)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,11 @@ class Behaviour:
             base = self.fooled[study.models[trial.model].name]
             rater = CounterBits(["simulated rater", study.seed, seat]).normal(1)[0] * self.rater_spread
             effect = CounterBits(["simulated item", study.seed, item]).normal(1)[0] * self.item_spread
-            odds = math.log(min(max(base, 1e-6), 1 - 1e-6) / (1 - min(max(base, 1e-6), 1 - 1e-6)))
-            share = base if base in (0.0, 1.0) else 1 / (1 + math.exp(-(odds + rater + effect)))
+            share = base
+            if 0.0 < base < 1.0:
+                # So stretched, log-odds with normal deviations have the mean that was asked for, to about 0.005.
+                stretch = math.sqrt(1 + _LOGIT_VARIANCE * (self.rater_spread**2 + self.item_spread**2))
+                share = 1 / (1 + math.exp(-(math.log(base / (1 - base)) * stretch + rater + effect)))
         else:
             share = 0.02
         fooled = chance < (0.5 if careless else share)

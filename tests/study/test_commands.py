@@ -133,3 +133,20 @@ def test_plan_seats_and_messages(tmp_path: Path, run: RunCommand) -> None:
     assert code == 2
     code, out, _ = run("study", "export", tmp_path, "--static", tmp_path / "dist", "--seats", "1-2")
     assert code == 0
+
+
+@pytest.mark.parametrize("page", ["study.md", "study-analysis.md"])
+def test_every_command_of_the_pages_is_one(page: str) -> None:
+    import re
+
+    from tests.docs.documented import ROOT, arguments, commands, parse
+
+    text = (ROOT / "docs" / page).read_text()
+    shown = [
+        found
+        for block in re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for found in commands(block, page)
+    ]
+    assert len(shown) >= (10 if page == "study.md" else 0)
+    for one in shown:
+        assert parse(arguments(one.line)).command_path.startswith("palette-bench ")

@@ -18,6 +18,7 @@ from palette_bench.publish.tables.printed import (
     PublishedRow,
     PublishedTable,
 )
+from palette_bench.publish.tables.studies import check_places, with_study
 from palette_bench.publish.tables.table import (
     Entry,
     Source,
@@ -34,6 +35,7 @@ from palette_bench.publish.tables.table import (
 )
 from palette_bench.score.recipes.base import Recipe
 from palette_bench.score.recipes.catalogue import RECIPES, named
+from palette_bench.study.record import StudyRecord
 
 ADDED = "Further rows"
 """The title of a group of added rows, where the table splits a task into several groups and none is theirs."""
@@ -48,9 +50,12 @@ def fill(
     records: Sequence[ResultRecord] = (),
     *,
     others: Sequence[PublishedRow] = (),
+    studies: Sequence[StudyRecord] = (),
     only_set: str | None = None,
 ) -> Table:
     """A printed table with ``records`` in their groups, and before them the rows ``others`` of other papers.
+
+    Models of ``studies`` stand in the column of fool rates.
 
     ``only_set`` leaves the columns of one set. Raises UsageError when the table has none of that set, and InputError
     for records of a set or task that the table does not have.
@@ -69,6 +74,7 @@ def fill(
         {task for group in printed.groups for task in group.tasks},
         printed.unplaced,
     )
+    check_places(printed, studies)
     indices = [printed.columns.index(column) for column in columns]
     models = _models(records)
     tasks_of = [(group.tasks, any(not row.reference for row in group.rows)) for group in printed.groups]
@@ -79,6 +85,9 @@ def fill(
             *_other_rows(others, columns, group.tasks, printed),
             *(_model_row(model, group.tasks, columns, printed) for model in models if model.on(group.tasks)),
         ]
+        for study in studies:
+            if study.source.task in group.tasks:
+                added = with_study(added, study, columns)
         groups += _with_added(TableGroup(title=group.title, tasks=group.tasks, rows=tuple(rows)), added, tasks_of)
     return _finished(
         Table(
