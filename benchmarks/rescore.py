@@ -100,7 +100,7 @@ def fill_cache(home: Path, predictions: Path) -> None:
     from palette_bench.common.home import features_folder
     from palette_bench.common.progress import Silent
     from palette_bench.score import statistics as of_reference
-    from palette_bench.score.backbones.base import load
+    from palette_bench.score.backbones.loading import load
     from palette_bench.score.features import FeatureStore
     from palette_bench.score.gate import admit, examine
     from palette_bench.score.metrics.frechet import moments

@@ -37,8 +37,9 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from palette_bench.common.canonical import pixel_digest  # noqa: E402
 from palette_bench.common.home import HOME_VARIABLE  # noqa: E402
-from palette_bench.score.backbones import base, weights  # noqa: E402
-from palette_bench.score.backbones.base import Backend, LoadedBackbone  # noqa: E402
+from palette_bench.score.backbones import loading, weights  # noqa: E402
+from palette_bench.score.backbones.base import Backend  # noqa: E402
+from palette_bench.score.backbones.loading import LoadedBackbone  # noqa: E402
 from palette_bench.score.features import PixelItem, extract  # noqa: E402
 from palette_bench.score.metrics.accuracy import accuracy  # noqa: E402
 from palette_bench.score.metrics.frechet import frechet_distance  # noqa: E402
@@ -227,7 +228,7 @@ def write_images(folders: Folders, count: int) -> None:
 def measure(folders: Folders, rounds: int) -> tuple[Times, list[float], dict[str, Numbers]]:
     """Seconds, GFLOP a second, and the numbers of each variant, from ``rounds`` rounds."""
     backbones: dict[Backend, list[LoadedBackbone]] = {
-        backend: [base.load(n, allow_other_weights=True, backend=backend) for n in NETWORKS]
+        backend: [loading.load(n, allow_other_weights=True, backend=backend) for n in NETWORKS]
         for backend in (Backend.TORCH, Backend.ONNX)
     }
     times, rates, numbers = Times(), list[float](), dict[str, Numbers]()

@@ -273,6 +273,7 @@ def score_predictions(
     ``out`` is a folder to write ``result.json`` and ``items.csv`` to; nothing is written without it. The other options
     are those of ``palette-bench score``. Raises InputError from the gate with every fault.
     """
+    from palette_bench.score.engine import Compute
     from palette_bench.score.scoring import Options, score
 
     eval_set = _opened(eval_set)
@@ -280,10 +281,12 @@ def score_predictions(
         reference=reference,
         also=tuple(also),
         by=tuple(map(Grouping, by)),
-        allow_other_weights=allow_other_weights,
-        device=device,
-        batch_size=batch_size,
-        jobs=jobs or default_jobs(),
+        compute=Compute(
+            allow_other_weights=allow_other_weights,
+            device=device,
+            batch_size=batch_size,
+            jobs=jobs or default_jobs(),
+        ),
     )
     with tempfile.TemporaryDirectory(prefix="palette-bench-") as temporary:
         if isinstance(preds, np.ndarray):
@@ -291,7 +294,7 @@ def score_predictions(
             np.savez(where, arr_0=preds)
         else:
             where = Path(preds)
-        scored = score(eval_set, eval_set.task(task), where, name or where.resolve().stem, options, progress=progress)
+        scored = score(eval_set, task, where, name or where.resolve().stem, options, progress=progress)
     if scored is None:
         raise UsageError(
             "under torchrun only the first rank has a result", expected="palette-bench score under torchrun"
@@ -302,10 +305,12 @@ def score_predictions(
 
 def merge(parts: Sequence[PathLike], name: str, *, jobs: int | None = None, progress: Progress = _SILENT) -> Result:
     """The result of a score that ``palette-bench score --shard I/N`` did in parts, equal to that of one piece."""
+    from palette_bench.score.engine import Compute
     from palette_bench.score.scoring import Options
     from palette_bench.score.scoring import merge as merge_parts
 
-    scored = merge_parts([Path(part) for part in parts], name, Options(jobs=jobs or default_jobs()), progress=progress)
+    options = Options(compute=Compute(jobs=jobs or default_jobs()))
+    scored = merge_parts([Path(part) for part in parts], name, options, progress=progress)
     return Result(scored.record, scored.items_csv)
 
 

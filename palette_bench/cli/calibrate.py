@@ -1,11 +1,15 @@
 """``palette-bench calibrate``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from palette_bench.cli import console, scoring_options
-from palette_bench.cli.options import ANY_PATH, as_json, jobs
+from palette_bench.cli import console, options
+from palette_bench.cli.options import ANY_PATH, as_json
+
+if TYPE_CHECKING:
+    from palette_bench.score.engine import Compute
 
 
 @click.command(
@@ -32,8 +36,7 @@ Examples:
     "ca=0.1]",
 )
 @click.option("--out", type=ANY_PATH, help="Write it as a page of Markdown too.")
-@scoring_options.networks
-@jobs
+@options.compute
 @as_json
 def command(
     set_name: str,
@@ -41,12 +44,7 @@ def command(
     bands: tuple[str, ...],
     out: Path | None,
     *,
-    allow_other_weights: bool,
-    device: str,
-    backend: str,
-    bfloat16: bool,
-    batch_size: int | None,
-    jobs: int | None,
+    compute: "Compute",
     as_json: bool,
 ) -> None:
     """Find out which choices reproduce the paper's reference rows.
@@ -61,23 +59,12 @@ def command(
     from palette_bench.common.errors import UsageError
     from palette_bench.common.files import write_bytes
     from palette_bench.publish.calibrate import calibrate, page, parse_bands, sheet
-    from palette_bench.score.backbones.base import Backend
-    from palette_bench.score.calibrating import Options
+    from palette_bench.score import ranks
 
     widths = parse_bands(bands)
-    place = scoring_options.place(device, jobs)
-    if not place.ranks.part.whole:
+    if not ranks.of_this_process().part.whole:
         raise UsageError("calibrate runs in one process", found="torchrun", next_step="use --jobs, or --device cuda")
-    options = Options(
-        references=references,
-        allow_other_weights=allow_other_weights,
-        device=place.device,
-        backend=Backend(backend),
-        bfloat16=bfloat16,
-        batch_size=batch_size,
-        jobs=place.jobs,
-    )
-    calibration = calibrate(set_name, options, bands=widths, progress=place.progress())
+    calibration = calibrate(set_name, compute, references=references, bands=widths, progress=options.progress())
     if out is not None:
         write_bytes(out, page(calibration).encode())
     if as_json:

@@ -1,10 +1,15 @@
 """``palette-bench doctor``."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from palette_bench.cli import console
-from palette_bench.cli.options import as_json, jobs
+from palette_bench.cli.options import as_json, compute
 from palette_bench.common.errors import ExitCode
+
+if TYPE_CHECKING:
+    from palette_bench.score.engine import Compute
 
 
 @click.command(
@@ -13,20 +18,17 @@ Examples:
   palette-bench doctor
   palette-bench doctor --device cuda"""
 )
-@click.option("--device", default="cpu", show_default=True, help="Where the networks would run, e.g. cuda.")
-@click.option("--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True)
-@jobs
+@compute
 @as_json
-def command(device: str, backend: str, jobs: int | None, *, as_json: bool) -> int:
+def command(compute: "Compute", *, as_json: bool) -> int:
     """Check that scoring would work here: versions, weights, decoder, disk, device; and estimate how fast.
 
     Exit code 0 only if it would.
     """
     from palette_bench.score import doctor
-    from palette_bench.score.backbones.base import Backend
 
     findings = []
-    for finding in doctor.examine(device=device, backend=Backend(backend), jobs=jobs):
+    for finding in doctor.examine(compute):
         findings.append(finding)
         if not as_json:
             mark = {doctor.State.GOOD: "ok   ", doctor.State.REMARK: "note ", doctor.State.WRONG: "WRONG"}[

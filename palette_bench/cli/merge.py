@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from palette_bench.cli import scoring_options
+from palette_bench.cli import options
 from palette_bench.cli.options import ANY_PATH, as_json, jobs, replace_record
 
 
@@ -16,7 +16,7 @@ Example:
 @click.argument("parts", nargs=-1, required=True, type=ANY_PATH, metavar="PART...")
 @click.option("--name", required=True, help="What to call the run.")
 @click.option("--out", type=ANY_PATH, help="Folder for the record.  [default: results/SET-TASK-NAME]")
-@scoring_options.groups
+@options.groups
 @click.option("--allow-other-weights", is_flag=True, help="Accept weights of another digest: comparable with nothing.")
 @replace_record
 @jobs
@@ -38,15 +38,13 @@ def command(
     Needs the prepared set, the statistics of FID's reference set and the weights files, but no predictions.
     """
     from palette_bench.cli.score import finish
-    from palette_bench.common.workers import default_jobs
+    from palette_bench.score.engine import Compute
     from palette_bench.score.groups import Grouping
     from palette_bench.score.scoring import Options, merge
 
-    place = scoring_options.place("cpu", jobs or default_jobs())
-    options = Options(
-        by=tuple(map(Grouping, by)), categories=categories, allow_other_weights=allow_other_weights, jobs=place.jobs
-    )
-    scored = merge(parts, name, options, progress=place.progress())
+    compute = Compute(jobs=jobs or options.jobs_of_rank(), allow_other_weights=allow_other_weights)
+    how = Options(by=tuple(map(Grouping, by)), categories=categories, compute=compute)
+    scored = merge(parts, name, how, progress=options.progress())
     of = scored.record.scored
     folder = out or Path("results") / f"{of.set_id}-{of.task}-{name}"
     finish(scored, folder, replace=replace, as_json=as_json)

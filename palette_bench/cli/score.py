@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from palette_bench.cli import console, scoring_options
-from palette_bench.cli.options import ANY_PATH, as_json, jobs, replace_record
+from palette_bench.cli import console, options
+from palette_bench.cli.options import ANY_PATH, as_json, replace_record
 
 if TYPE_CHECKING:
+    from palette_bench.score.engine import Compute
     from palette_bench.score.scoring import Scored
 
 
@@ -31,11 +32,10 @@ Examples:
 @click.option(
     "--also", multiple=True, metavar="RECIPE", help="A recipe besides the usual ones (palette-bench recipes), or all."
 )
-@scoring_options.groups
+@options.groups
 @click.option("--shard", metavar="I/N", help="Do part I of N, into --out; palette-bench merge joins the parts.")
-@scoring_options.networks
 @replace_record
-@jobs
+@options.compute
 @as_json
 def command(
     set_name: str | None,
@@ -49,13 +49,8 @@ def command(
     categories: tuple[Path, ...],
     shard: str | None,
     *,
-    allow_other_weights: bool,
-    device: str,
-    backend: str,
-    bfloat16: bool,
-    batch_size: int | None,
     replace: bool,
-    jobs: int | None,
+    compute: "Compute",
     as_json: bool,
 ) -> None:
     """Score a folder of predictions and print it in the paper's table.
@@ -69,34 +64,27 @@ def command(
     Killed at any moment, the same command continues: features are kept by the pixels they are of.
     """
     from palette_bench.artifacts.evalset import open_only_set
-    from palette_bench.score.backbones.base import Backend
     from palette_bench.score.groups import Grouping
     from palette_bench.score.scoring import Options, score, score_part
 
-    part = scoring_options.part_of(shard)
-    place = scoring_options.place(device, jobs, part)
+    part = options.part_of(shard)
     eval_set = open_only_set(set_name, task_name)
-    name = name or scoring_options.run_name(preds)
-    options = Options(
+    name = name or preds.resolve().name.removesuffix(".npz")
+    how = Options(
         reference=reference,
         also=also,
         by=tuple(map(Grouping, by)),
         categories=categories,
-        allow_other_weights=allow_other_weights,
-        device=place.device,
-        backend=Backend(backend),
-        bfloat16=bfloat16,
-        batch_size=batch_size,
-        jobs=place.jobs,
+        compute=compute,
     )
-    task, progress = eval_set.task(task_name), place.progress()
+    task, progress = eval_set.task(task_name), options.progress()
     if part is not None:
         folder = out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}-part-{part.number}-of-{part.count}"
-        score_part(eval_set, task, preds, part, folder, options, progress=progress)
+        score_part(eval_set, task, preds, part, folder, how, progress=progress)
         click.echo(f"part {part} is done: {folder}")
         click.echo("  when all parts are: palette-bench merge PART...")
         return
-    scored = score(eval_set, task, preds, name, options, progress=progress)
+    scored = score(eval_set, task, preds, name, how, progress=progress)
     if scored is not None:
         folder = out or Path("results") / f"{eval_set.set_id}-{task_name}-{name}"
         finish(scored, folder, replace=replace, as_json=as_json)

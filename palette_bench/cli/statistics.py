@@ -1,11 +1,15 @@
 """``palette-bench statistics``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from palette_bench.cli import console, scoring_options
-from palette_bench.cli.options import ANY_PATH, as_json, jobs
+from palette_bench.cli import console, options
+from palette_bench.cli.options import ANY_PATH, as_json
+
+if TYPE_CHECKING:
+    from palette_bench.score.engine import Compute
 
 
 @click.command(
@@ -28,8 +32,7 @@ Examples:
 @click.option("--part", "parts", multiple=True, type=ANY_PATH, help="Use the features of a part; give all of them.")
 @click.option("--import", "npz", type=ANY_PATH, help="Take mu and sigma from an .npz instead of computing them.")
 @click.option("--count", type=click.IntRange(2), help="How many images an imported file is of.")
-@scoring_options.networks
-@jobs
+@options.compute
 @as_json
 def command(
     name: str,
@@ -43,12 +46,7 @@ def command(
     npz: Path | None,
     count: int | None,
     *,
-    allow_other_weights: bool,
-    device: str,
-    backend: str,
-    bfloat16: bool,
-    batch_size: int | None,
-    jobs: int | None,
+    compute: "Compute",
     as_json: bool,
 ) -> None:
     """Compute the feature statistics of a FID reference set, once.
@@ -62,32 +60,27 @@ def command(
     from palette_bench.artifacts.evalset import open_set
     from palette_bench.common.errors import UsageError
     from palette_bench.common.home import features_folder
-    from palette_bench.score import statistics
-    from palette_bench.score.backbones.base import Backend, load
+    from palette_bench.score import ranks
+    from palette_bench.score.engine import Engine
     from palette_bench.score.features import FeatureStore
-    from palette_bench.score.recipes.catalogue import named
-    from palette_bench.score.scoring import recipes_of
+    from palette_bench.score.scoring import statistics_recipe
+    from palette_bench.score.statistics import reference_name
 
     eval_set = open_set(name)
-    fitting = [r for r in recipes_of(eval_set) if r.needs_statistics]
-    recipe = named(recipe_name) if recipe_name else fitting[0]
-    if recipe not in fitting:
-        raise UsageError(
-            "this recipe needs no statistics", expected=", ".join(r.name for r in fitting), found=recipe.name
-        )
-    part = scoring_options.part_of(shard)
-    place = scoring_options.place(device, jobs, part)
-    backbone = load(
-        recipe.backbone,
-        device=place.device,
-        allow_other_weights=allow_other_weights,
-        backend=Backend(backend),
-        bfloat16=bfloat16,
-    )
-    if npz is not None:
-        if count is None:
-            raise UsageError("an imported file does not say how many images it is of", expected="--count N")
-        known_as, path = statistics.import_moments(eval_set, npz, backbone, recipe.output, count=count)
+    recipe = statistics_recipe(eval_set, recipe_name)
+    part, group = options.part_of(shard), ranks.of_this_process()
+    if npz is not None and count is None:
+        raise UsageError("an imported file does not say how many images it is of", expected="--count N")
+    if part is not None and npz is None and out is None:
+        raise UsageError("a part needs a folder to be written to", expected="--out DIR")
+    if part is not None and out is not None:
+        store = FeatureStore(out, [features_folder()], adopt=True)
+    else:
+        store = FeatureStore(features_folder(), parts, adopt=bool(parts))
+    engine = Engine(compute, store, options.progress())
+    engine.load([recipe])
+    if npz is not None and count is not None:
+        known_as, path = engine.import_statistics(eval_set, npz, recipe, count=count)
         if as_json:
             console.print_json({"set": name, "reference": known_as, "count": count, "file": str(path)})
             return
@@ -95,61 +88,31 @@ def command(
         click.echo(f"  palette-bench score --set {name} --reference {known_as} ...")
         return
 
-    wanted = statistics.reference_name(eval_set, reference)
-    progress = place.progress()
-    if part is not None:
-        if out is None:
-            raise UsageError("a part needs a folder to be written to", expected="--out DIR")
-        store = FeatureStore(out, [features_folder()], adopt=True)
-    else:
-        store = FeatureStore(features_folder(), parts, adopt=bool(parts))
-    my_part = part or place.ranks.part
+    reference = reference_name(eval_set, reference)
+    my_part = part or group.part
     if not my_part.whole:
-        with place.ranks.joined():
-            done = statistics.compute_part(
-                eval_set,
-                wanted,
-                backbone,
-                recipe.output,
-                my_part,
-                source=source,
-                labels=labels,
-                store=store,
-                progress=progress,
-                batch_size=batch_size,
-                workers=place.jobs,
-            )
-            place.ranks.wait()
+        with group.joined():
+            done = engine.compute_statistics_part(eval_set, reference, recipe, my_part, source=source, labels=labels)
+            group.wait()
         if part is not None:
             click.echo(f"part {part}: features of {done} images in {out}")
             click.echo("  when all parts are done: the same command without --shard, with --part DIR for each")
             return
-        if not place.ranks.first:
+        if not group.first:
             return
-    computed, path_or_none = statistics.compute(
-        eval_set,
-        wanted,
-        backbone,
-        recipe.output,
-        source=source,
-        labels=labels,
-        store=store,
-        progress=progress,
-        batch_size=batch_size,
-        workers=place.jobs,
-    )
+    computed, path = engine.compute_statistics(eval_set, reference, recipe, source=source, labels=labels)
     if as_json:
         console.print_json(
             {
                 "set": name,
-                "reference": wanted,
+                "reference": reference,
                 "count": computed.moments.count,
                 "reference_fingerprint": computed.reference_fingerprint,
                 "data_digest": computed.data_digest,
                 "backbone_fingerprint": computed.backbone_fingerprint,
-                "file": str(path_or_none),
+                "file": str(path),
             }
         )
         return
-    click.echo(f"{wanted}: {computed.moments.count} images, data {computed.data_digest[:16]}")
-    click.echo(f"  {path_or_none}")
+    click.echo(f"{reference}: {computed.moments.count} images, data {computed.data_digest[:16]}")
+    click.echo(f"  {path}")

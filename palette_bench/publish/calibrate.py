@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from palette_bench.artifacts.evalset import EvalSet, open_set, prepare_command, prepared_sets
 from palette_bench.common.errors import PaletteBenchError, Problem, UsageError, VerificationError
+from palette_bench.common.home import features_folder
 from palette_bench.common.progress import Progress
 from palette_bench.protocol.definition import (
     Family,
@@ -37,12 +38,12 @@ from palette_bench.publish.tables.table import (
     words,
 )
 from palette_bench.score.calibrating import (
-    Networks,
     NotComputed,
-    Options,
     ReferenceNumber,
     measure_references,
 )
+from palette_bench.score.engine import Compute, Engine
+from palette_bench.score.features import FeatureStore
 from palette_bench.score.metrics.estimate import QUANTILE
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
 from palette_bench.score.recipes.base import Column
@@ -228,7 +229,14 @@ class Calibration:
         }
 
 
-def calibrate(name: str, options: Options, *, bands: Mapping[Column, Band] = BANDS, progress: Progress) -> Calibration:
+def calibrate(
+    name: str,
+    compute: Compute,
+    *,
+    references: Sequence[str] = (),
+    bands: Mapping[Column, Band] = BANDS,
+    progress: Progress,
+) -> Calibration:
     """Score the untouched references of every prepared geometry of a set, and judge the paper's reference rows.
 
     Raises InputError for a set that is not prepared and missing weights, VerificationError for a damaged variant
@@ -237,14 +245,15 @@ def calibrate(name: str, options: Options, *, bands: Mapping[Column, Band] = BAN
     sets = _open_all(geometry_variants(name))
     eval_set = next(found for _, _, found in sets if found is not None)
     printed = printed_references(eval_set)
-    networks = Networks(options)
+    # One for all geometries: networks are loaded once.
+    engine = Engine(compute, FeatureStore(features_folder()), progress)
     variants = []
     for set_id, geometry, found in sets:
         command = prepare_command(set_id, size=eval_set.size)
         if found is None:
             variants.append(_variant(set_id, geometry, command, None, (), ()))
             continue
-        measured = measure_references(found, options, networks, progress=progress)
+        measured = measure_references(found, engine, references)
         judged = tuple(
             JudgedNumber(number, tuple(judge(number, printed, found, bands=bands))) for number in measured.numbers
         )

@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import fingerprint
 from palette_bench.common.errors import VerificationError
-from palette_bench.common.home import features_folder, statistics_folder
-from palette_bench.common.progress import Progress
+from palette_bench.common.home import statistics_folder
 from palette_bench.images import canary
 from palette_bench.images.types import ImageU8
 from palette_bench.protocol.definition import Family, GeometryName, Rule, Selection
 from palette_bench.score import statistics
-from palette_bench.score.backbones import weights
-from palette_bench.score.backbones.base import Backend, LoadedBackbone, load, spec_named
-from palette_bench.score.features import Features, FeatureStore, PixelItem
-from palette_bench.score.kept_rows import KeptRows
-from palette_bench.score.measure import Engine
+from palette_bench.score.backbones.base import spec_named
+from palette_bench.score.engine import Engine, NetworkRun
+from palette_bench.score.features import Features, KeptRows, PixelItem
 from palette_bench.score.metrics.expected_frechet import (
     Expectation,
     FiniteSample,
@@ -40,7 +37,6 @@ from palette_bench.score.recipes.base import (
     ReferenceStatistics,
     Setting,
     compute,
-    incomparable,
     number_fingerprint,
 )
 from palette_bench.score.recipes.catalogue import named
@@ -49,19 +45,6 @@ from palette_bench.score.statistics import IMPORTED
 
 METHOD = 2
 """Part of the key of kept numbers: another way to compute them, another method."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to compute. ``references`` names FID references (empty: all there are); nothing else moves a number."""
-
-    references: tuple[str, ...] = ()
-    allow_other_weights: bool = False
-    device: str = "cpu"
-    backend: Backend = Backend.AUTO
-    bfloat16: bool = False
-    batch_size: int | None = None
-    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,71 +132,36 @@ def _imported() -> list[str]:
     return sorted(set(names))
 
 
-class Networks:
-    """The networks of a calibration, each checked and built once for all geometries."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self._loaded: dict[str, LoadedBackbone] = {}
-
-    def of(self, recipes: Sequence[Recipe]) -> dict[str, LoadedBackbone]:
-        """Those that recipes need, by name. Raises InputError with every weights file that is missing."""
-        names = list(dict.fromkeys(recipe.backbone for recipe in recipes))
-        fresh = [name for name in names if name not in self._loaded]
-        files = [file for name in fresh if (file := spec_named(name).weights) is not None]
-        options = self._options
-        weights.require(list(dict.fromkeys(files)), allow_other=options.allow_other_weights)
-        for name in fresh:
-            self._loaded[name] = load(
-                name,
-                device=options.device,
-                allow_other_weights=options.allow_other_weights,
-                backend=options.backend,
-                bfloat16=options.bfloat16,
-            )
-        return {name: self._loaded[name] for name in names}
-
-
-def measure_references(
-    eval_set: EvalSet, options: Options, networks: Networks, *, progress: Progress
-) -> ReferenceNumbers:
+def measure_references(eval_set: EvalSet, engine: Engine, references: Sequence[str] = ()) -> ReferenceNumbers:
     """Every number of the untouched references of ``eval_set`` that can be computed.
 
-    Raises InputError for missing weights, VerificationError for a set or statistics that are damaged, UsageError for an
-    unknown FID reference. Missing statistics and weights that are optional are no error: they are listed.
+    ``references`` names FID references (none: all there are). Raises InputError for missing weights, VerificationError
+    for a set or statistics that are damaged, UsageError for an unknown FID reference. Missing statistics and weights
+    that are optional are no error: they are listed.
     """
     canary.check(GeometryName(eval_set.geometry))
     labels = network_labels(eval_set)
-    references = references_of(eval_set, options.references)
+    references = references_of(eval_set, references)
     recipes, missing = _possible(eval_set, labels)
-    backbones = networks.of(recipes)
-    store = FeatureStore(features_folder())
-    engine = Engine(
-        backbones=list(backbones.values()),
-        store=store,
-        device=options.device,
-        batch_size=options.batch_size,
-        jobs=options.jobs,
-        progress=progress,
-    )
+    networks = engine.load(recipes)
     wanted: list[_Wanted] = []
     for recipe in recipes:
-        of_network = backbones[recipe.backbone]
+        of_network = networks[recipe.backbone]
         if not recipe.needs_statistics:
             if recipe.reference is None or EVAL_SET in references:
                 wanted.append(_wanted(eval_set, recipe, of_network, None))
         else:
             for reference in [name for name in references if name != EVAL_SET]:
-                kept = _statistics(eval_set, reference, recipe, of_network, engine)
+                kept = engine.statistics(eval_set, reference, recipe)
                 if kept is not None:
                     wanted.append(_wanted(eval_set, recipe, of_network, kept))
                 elif not reference.startswith(IMPORTED):
                     missing.append(_without_statistics(eval_set, reference, recipe))
     _check_same_images(eval_set, wanted)
-    return _Measuring(eval_set, wanted, missing, backbones, labels, engine).done()
+    return _Measuring(eval_set, wanted, missing, networks, labels, engine).done()
 
 
-def _wanted(eval_set: EvalSet, recipe: Recipe, network: LoadedBackbone, kept: ReferenceStatistics | None) -> _Wanted:
+def _wanted(eval_set: EvalSet, recipe: Recipe, network: NetworkRun, kept: ReferenceStatistics | None) -> _Wanted:
     reference = None if kept is None else (kept.reference_fingerprint, kept.data_digest)
     identity = number_fingerprint(recipe, network.fingerprint, reference, eval_set.data_digest)
     return _Wanted(recipe, kept, identity, eval_set.classes)
@@ -240,27 +188,6 @@ def _possible(eval_set: EvalSet, labels: NDArray[np.int64] | str) -> tuple[list[
         else:
             recipes.append(recipe)
     return recipes, missing
-
-
-def _statistics(
-    eval_set: EvalSet, reference: str, recipe: Recipe, backbone: LoadedBackbone, engine: Engine
-) -> ReferenceStatistics | None:
-    kept = statistics.load(eval_set, reference, backbone.fingerprint, recipe.output)
-    if kept is None and eval_set.family is Family.SCENES32 and not reference.startswith(IMPORTED):
-        # Drawn images need no source, so nobody has to be asked.
-        kept, _ = statistics.compute(
-            eval_set,
-            reference,
-            backbone,
-            recipe.output,
-            source=None,
-            labels=None,
-            store=engine.store,
-            progress=engine.progress,
-            batch_size=engine.batch_size,
-            workers=engine.jobs,
-        )
-    return kept
 
 
 def _without_statistics(eval_set: EvalSet, reference: str, recipe: Recipe) -> NotComputed:
@@ -297,7 +224,7 @@ class _Measuring:
     eval_set: EvalSet
     wanted: list[_Wanted]
     missing: list[NotComputed]
-    backbones: Mapping[str, LoadedBackbone]
+    networks: Mapping[str, NetworkRun]
     labels: NDArray[np.int64] | str
     engine: Engine
 
@@ -312,17 +239,18 @@ class _Measuring:
         ]
         if todo or unmeasured:
             used = {each.recipe.backbone for each in todo} | {recipe.backbone for recipe in unmeasured}
-            engine = replace(self.engine, backbones=[self.backbones[name] for name in self.backbones if name in used])
             items = [PixelItem(item.reference_digest, _Loader(eval_set, item.index)) for item in eval_set.items]
-            features = engine.extract(items)
-            with engine.progress.task(f"numbers of {eval_set.set_id}", len(todo) + len(unmeasured), "numbers") as shown:
+            features = self.engine.extract(items, used)
+            with self.engine.progress.task(
+                f"numbers of {eval_set.set_id}", len(todo) + len(unmeasured), "numbers"
+            ) as shown:
                 for key, row in chain(
                     _computed(todo, features, self.labels),
                     ((self._finite_key(r), _finite_row(features[r.backbone][r.output])) for r in unmeasured),
                 ):
                     rows[key] = row
                     # Each can take a minute with 10,000 images: an interrupted run keeps what it has.
-                    store.add({key: row}, engine.progress)
+                    store.add({key: row}, self.engine.progress)
                     shown.advance()
         return ReferenceNumbers(
             tuple(self._number(each, rows) for each in self.wanted),
@@ -349,7 +277,7 @@ class _Measuring:
         return spec_named(recipe.backbone).outputs[recipe.output]
 
     def _finite_key(self, recipe: Recipe) -> str:
-        network = self.backbones[recipe.backbone]
+        network = self.networks[recipe.backbone]
         return fingerprint([METHOD, "finite sample", network.fingerprint, recipe.output])
 
     def _known_count(self, missing: NotComputed) -> int | None:
@@ -366,7 +294,7 @@ class _Measuring:
         width, images = self._width(recipe), self.eval_set.count
         if images < fewest(width):
             return (), f"{images} images are too few for {width} features: it takes {fewest(width)}"
-        kept = _finite(rows.get(self._finite_key(recipe))) if recipe.backbone in self.backbones else None
+        kept = _finite(rows.get(self._finite_key(recipe))) if recipe.backbone in self.networks else None
         if kept is None:
             return (), "its network was not run"
         sample = FiniteSample.of(images, *kept)
@@ -375,9 +303,7 @@ class _Measuring:
         return expected, None if expected else f"{count} images in the reference set are too few"
 
     def _number(self, each: _Wanted, rows: Mapping[str, Mapping[str, object]]) -> ReferenceNumber:
-        network = self.backbones[each.recipe.backbone]
-        precision = str(network.spec.definition["precision"])
-        reasons = incomparable(network.name, canonical=network.canonical, precision=precision)
+        network = self.networks[each.recipe.backbone]
         value, error = (0.0, None) if each.by_definition else _value_and_error(rows[each.key])
         expected: tuple[Expectation, ...] = ()
         unexpected = None
@@ -393,7 +319,7 @@ class _Measuring:
             standard_error=error,
             fingerprint=each.fingerprint,
             by_definition=each.by_definition,
-            incomparable="; ".join(reasons) or None,
+            incomparable="; ".join(network.incomparable) or None,
             expected=expected,
             unexpected=unexpected,
         )

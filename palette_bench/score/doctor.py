@@ -21,8 +21,9 @@ from palette_bench.common.workers import default_jobs
 from palette_bench.images import canary
 from palette_bench.protocol.definition import Family, GeometryName
 from palette_bench.score.backbones import weights
-from palette_bench.score.backbones.base import Backend, load
+from palette_bench.score.backbones.loading import CPU
 from palette_bench.score.backbones.weights import WeightsState
+from palette_bench.score.engine import Compute, load_backbone
 from palette_bench.score.features import BATCH_IMAGES
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "timm", "numpy", "scipy", "pillow")
@@ -53,18 +54,18 @@ class Finding:
     next_step: str = ""
 
 
-def examine(*, device: str, backend: Backend, jobs: int | None) -> Iterator[Finding]:
+def examine(compute: Compute) -> Iterator[Finding]:
     """Findings, one after another; the trial of the networks comes last and takes seconds."""
     yield Finding("palette-bench", State.GOOD, f"{__version__}, Python {platform.python_version()}")
     yield from _packages()
     yield from _guarded("decoder", _decoder)
-    yield from _guarded("device", lambda: _device(device, jobs))
+    yield from _guarded("device", lambda: _device(compute))
     yield from _guarded("home", _home)
     yield from _guarded("sets", _sets)
     networks, found = _weights()
     yield from found
     if networks:
-        yield from _guarded("speed", lambda: _speed(networks, device, backend, jobs))
+        yield from _guarded("speed", lambda: _speed(networks, compute))
 
 
 def _guarded(subject: str, check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
@@ -110,11 +111,11 @@ def _decoder() -> list[Finding]:
     return [Finding("decoder", State.GOOD, "decodes and resizes the canary images as every other machine")]
 
 
-def _device(device: str, jobs: int | None) -> list[Finding]:
+def _device(compute: Compute) -> list[Finding]:
     from palette_bench.score.backbones.torch_common import torch_device
 
-    found = torch_device(device)
-    text = f"{found}, {jobs or default_jobs()} of {default_jobs()} processors"
+    found = torch_device(compute.device)
+    text = f"{found}, {compute.jobs} of {default_jobs()} processors"
     if found.type == "cuda":
         import torch
 
@@ -193,11 +194,11 @@ def _weights() -> tuple[list[str], list[Finding]]:
     return (needed if usable == needed else ["scenes32"]), findings
 
 
-def _speed(networks: Sequence[str], device: str, backend: Backend, jobs: int | None) -> list[Finding]:
+def _speed(networks: Sequence[str], compute: Compute) -> list[Finding]:
     """A trial of the networks on noise: how long `IMAGES` of `SIDE` pixels would take."""
-    loaded = [load(name, device=device, backend=backend) for name in networks]
+    loaded = [load_backbone(name, compute) for name in networks]
     side = 32 if networks == ["scenes32"] else SIDE
-    workers = (jobs or default_jobs()) if device == "cpu" else 1
+    workers = compute.jobs if compute.device == CPU else 1
     images = np.random.default_rng(0).integers(0, 256, (BATCH_IMAGES, side, side, 3), np.uint8)
 
     def once(_: int) -> None:
@@ -209,7 +210,7 @@ def _speed(networks: Sequence[str], device: str, backend: Backend, jobs: int | N
 
         torch.set_num_threads(1)
 
-    with ThreadPoolExecutor(workers, initializer=one_core if device == "cpu" else lambda: None) as pool:
+    with ThreadPoolExecutor(workers, initializer=one_core if compute.device == CPU else lambda: None) as pool:
         list(pool.map(once, range(workers)))
         start = time.monotonic()
         list(pool.map(once, range(workers * TRIAL_BATCHES)))

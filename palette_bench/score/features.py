@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from palette_bench.common.canonical import bytes_digest, canonical_json, pixel_digest
 from palette_bench.common.errors import InputError, VerificationError
-from palette_bench.common.files import write_bytes
+from palette_bench.common.files import jsonl_bytes, write_bytes
 from palette_bench.common.progress import Progress, Silent
 from palette_bench.common.workers import map_unordered
 from palette_bench.score.backbones.base import Backbone
@@ -39,6 +39,7 @@ BATCH_IMAGES = 16
 SMALL_PIXELS = 64 * 64
 DECODE_THREADS = 2
 _SUFFIX = ".features"
+ROWS_SUFFIX = ".rows"
 _HEADER_BYTES = 1 << 20
 _DISK_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -524,3 +525,49 @@ class _Writer:
                 packs.append(path)
             for path in set(paths).difference(packs):
                 path.unlink(missing_ok=True)
+
+
+class KeptRows:
+    """Rows of JSON kept by a key: what is known of a file, so that it is not looked at again.
+
+    A folder of files, each canonical JSON lines under the sha256 of its bytes: damage is noticed and ignored, and
+    processes that write at the same time cannot disturb each other. Any file may be deleted. What rows depend on
+    besides their keys belongs into the folder's name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, progress: Progress) -> dict[str, Mapping[str, object]]:
+        """All rows by key. A damaged file is noted once and ignored."""
+        rows: dict[str, Mapping[str, object]] = {}
+        damaged: Path | None = None
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if path.suffix == ROWS_SUFFIX)
+        except OSError:
+            return rows
+        for path in paths:
+            try:
+                data = path.read_bytes()
+                if bytes_digest(data) + ROWS_SUFFIX != path.name:
+                    raise ValueError("the digest does not fit")
+                # One call for all lines is twice as fast as one for each.
+                for value in json.loads(b"[" + b",".join(data.splitlines()) + b"]"):
+                    rows[value["key"]] = value["row"]
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, TypeError):
+                damaged = path
+        if damaged is not None:
+            progress.note(f"damaged rows are ignored and found again: {damaged}")
+        return rows
+
+    def add(self, rows: Mapping[str, Mapping[str, object]], progress: Progress) -> None:
+        """Keep rows; a folder that cannot be written is noted and costs only time later."""
+        if not rows:
+            return
+        data = jsonl_bytes({"key": key, "row": rows[key]} for key in sorted(rows))
+        try:
+            write_bytes(self.folder / (bytes_digest(data) + ROWS_SUFFIX), data)
+        except OSError as error:
+            progress.note(f"what was found of the files is not kept: {self.folder}: {error.strerror or error}")

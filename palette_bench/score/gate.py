@@ -25,7 +25,7 @@ from palette_bench.images.decode import REFUSED, BadImageError, Conversion
 from palette_bench.images.holes import composited
 from palette_bench.images.types import ImageU8
 from palette_bench.protocol.tasks import Task
-from palette_bench.score.kept_rows import KeptRows
+from palette_bench.score.features import KeptRows
 from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes.catalogue import pixel_measures
 from palette_bench.score.recipes.pixels import Pixels
@@ -244,9 +244,10 @@ def _kept_rows(eval_set: EvalSet, task: Task) -> KeptRows:
 
 
 def examine(
-    eval_set: EvalSet, task: Task, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
+    eval_set: EvalSet, task: Task | str, where: Path, *, jobs: int, progress: Progress, part: Part = WHOLE
 ) -> Examined:
     """Look at the predictions of a part of the items; faults in the names of all files are found in any case."""
+    task = eval_set.task(task)
     predictions, problems = locate(where, eval_set, task)
     present = range(eval_set.count) if predictions.array is not None else [*predictions.files]
     whole = [i for i in present if predictions.array is not None or len(predictions.files[i]) == predictions.samples]

@@ -4,9 +4,12 @@ The work can be divided: `score_part` does a part and `merge` joins parts; under
 first joins them. However it was divided, the record is the same.
 """
 
+import csv
+import io
+import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +19,6 @@ from numpy.typing import NDArray
 from palette_bench.artifacts.evalset import EvalSet, open_set
 from palette_bench.artifacts.predictions import PREDICTIONS_FILE, Described, described, locate
 from palette_bench.artifacts.record import (
-    FLOAT32,
     GroupRecord,
     GroupValue,
     MetricValue,
@@ -35,18 +37,13 @@ from palette_bench.prepare.sources.labels import WNID
 from palette_bench.protocol.definition import Family, GeometryName, Status
 from palette_bench.protocol.tasks import Task
 from palette_bench.score import groups, ranks, shards, statistics
-from palette_bench.score.backbones import weights
-from palette_bench.score.backbones.base import Backend, load, spec_named
-from palette_bench.score.diversity import Lpips
-from palette_bench.score.features import FeatureStore
+from palette_bench.score.backbones.base import Backend
+from palette_bench.score.engine import Compute, Engine, NetworkRun, ScoredPixels, measure, pixel_columns
+from palette_bench.score.features import FeatureStore, KeptRows
 from palette_bench.score.gate import Admitted, admit, examine
 from palette_bench.score.groups import Group, Grouping
-from palette_bench.score.kept_rows import KeptRows
-from palette_bench.score.measure import Engine, ScoredPixels, measure, pixel_columns
 from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes.base import (
-    LPIPS,
-    PIXELS,
     Direction,
     Inputs,
     ItemNumbers,
@@ -57,7 +54,6 @@ from palette_bench.score.recipes.base import (
     ReferenceStatistics,
     Setting,
     compute,
-    incomparable,
     number_fingerprint,
 )
 from palette_bench.score.recipes.catalogue import for_scoring, named
@@ -80,12 +76,7 @@ class Options:
     also: tuple[str, ...] = ()
     by: tuple[Grouping, ...] = ()
     categories: tuple[Path, ...] = ()
-    allow_other_weights: bool = False
-    device: str = "cpu"
-    backend: Backend = Backend.AUTO
-    bfloat16: bool = False
-    batch_size: int | None = None
-    jobs: int = 1
+    compute: Compute = field(default_factory=Compute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +85,6 @@ class Scored:
 
     record: ResultRecord
     items_csv: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    """What a recipe's number was computed with, as the record names it."""
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    canonical: bool
-    precision: str = FLOAT32
 
 
 @dataclass(slots=True)
@@ -120,7 +100,7 @@ class _Run:
     recipes: list[Recipe]
     refused: dict[str, str]
     reference: str | None
-    networks: dict[str, _Network]
+    networks: dict[str, NetworkRun]
     engine: Engine
     described: Described | None
     warnings: list[str]
@@ -145,6 +125,20 @@ def recipes_of(eval_set: EvalSet) -> tuple[Recipe, ...]:
     return for_scoring(Family.IMAGENET.value if eval_set.family is Family.FOLDER else eval_set.family.value)
 
 
+def statistics_recipe(eval_set: EvalSet, name: str | None) -> Recipe:
+    """The FID whose reference statistics are meant: the one called ``name``, or the headline FID of the set.
+
+    Raises UsageError for a recipe of this set that needs none.
+    """
+    fitting = [recipe for recipe in recipes_of(eval_set) if recipe.needs_statistics]
+    recipe = named(name) if name else fitting[0]
+    if recipe not in fitting:
+        raise UsageError(
+            "this recipe needs no statistics", expected=", ".join(r.name for r in fitting), found=recipe.name
+        )
+    return recipe
+
+
 def network_labels(eval_set: EvalSet) -> NDArray[np.int64] | str:
     """The true class of every item as the classifier numbers it, or why there is none."""
     if eval_set.family is Family.FOLDER:
@@ -165,20 +159,21 @@ def network_labels(eval_set: EvalSet) -> NDArray[np.int64] | str:
 
 
 def score(
-    eval_set: EvalSet, task: Task, where: Path, name: str, options: Options, *, progress: Progress
+    eval_set: EvalSet, task: Task | str, where: Path, name: str, options: Options, *, progress: Progress
 ) -> Scored | None:
     """Score the predictions at ``where``; under torchrun every rank does its part, and all but the first return None.
 
     Raises InputError from the gate with every fault, and for weights or statistics that cannot be used.
     """
     group = ranks.of_this_process()
+    task = eval_set.task(task)
     predictions, _ = locate(where, eval_set)
     store = FeatureStore(features_folder())
     of_folder = described(where, eval_set, task)
     run = _begin(eval_set, task, options, store, of_folder, samples=predictions.samples, progress=progress)
     pixels = ScoredPixels(eval_set, task, predictions)
     with group.joined():
-        mine = examine(eval_set, task, where, jobs=options.jobs, progress=progress, part=group.part)
+        mine = examine(eval_set, task, where, jobs=options.compute.jobs, progress=progress, part=group.part)
         examined = group.gathered(mine)
         if not group.first and any(part.problems for part in examined):
             return None
@@ -193,14 +188,15 @@ def score(
 
 
 def score_part(
-    eval_set: EvalSet, task: Task, where: Path, part: Part, folder: Path, options: Options, *, progress: Progress
+    eval_set: EvalSet, task: Task | str, where: Path, part: Part, folder: Path, options: Options, *, progress: Progress
 ) -> None:
     """Do one part of a score, and leave in ``folder`` what `merge` needs of it; interrupted, it continues."""
+    task = eval_set.task(task)
     predictions, _ = locate(where, eval_set)
     store = FeatureStore(folder / shards.FEATURES, [features_folder()], adopt=True)
     of_folder = described(where, eval_set, task)
     run = _begin(eval_set, task, options, store, of_folder, samples=predictions.samples, progress=progress)
-    examined = examine(eval_set, task, where, jobs=options.jobs, progress=progress, part=part)
+    examined = examine(eval_set, task, where, jobs=options.compute.jobs, progress=progress, part=part)
     admitted = admit(eval_set, where, [examined])
     mine = part.of(range(eval_set.count), together=PART_CHUNK)
     measure(run.engine, ScoredPixels(eval_set, task, predictions), admitted, run.recipes, mine)
@@ -250,38 +246,8 @@ def _begin(
     wanted_groups = _wanted_groups(eval_set, task, options)
     recipes, refused = _wanted(eval_set, labels, options, samples)
     reference = None if options.reference == EVAL_SET else statistics.reference_name(eval_set, options.reference)
-    names = [n for n in dict.fromkeys(recipe.backbone for recipe in recipes) if n not in (PIXELS, LPIPS)]
-    files = [file for name in names if (file := spec_named(name).weights) is not None]
-    weights.require(list(dict.fromkeys(files)), allow_other=options.allow_other_weights)
-    backbones = [
-        load(
-            name,
-            device=options.device,
-            allow_other_weights=options.allow_other_weights,
-            backend=options.backend,
-            bfloat16=options.bfloat16,
-        )
-        for name in names
-    ]
-    networks = {
-        b.name: _Network(b.name, b.fingerprint, b.weights_sha256, b.canonical, str(b.spec.definition["precision"]))
-        for b in backbones
-    }
-    networks[PIXELS] = _Network(PIXELS, PIXELS, "", True)
-    lpips = None
-    if any(recipe.backbone == LPIPS for recipe in recipes):
-        located = weights.locate(weights.named("alexnet"), allow_other=options.allow_other_weights)
-        lpips = Lpips(located.path, located.sha256, located.canonical)
-        networks[LPIPS] = _Network(LPIPS, lpips.fingerprint, lpips.sha256, lpips.canonical)
-    engine = Engine(
-        backbones=backbones,
-        store=store,
-        device=options.device,
-        batch_size=options.batch_size,
-        jobs=options.jobs,
-        progress=progress,
-        lpips=lpips,
-    )
+    engine = Engine(options.compute, store, progress)
+    networks = engine.load(recipes)
     return _Run(
         eval_set,
         task,
@@ -387,7 +353,7 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
             metrics=metrics,
             refused=run.refused,
             warnings=(*admitted.warnings, *run.warnings, *_status_warnings(eval_set), *_clamped_warnings(numbers)),
-            incomparable=tuple(_incomparable(run.networks.values())),
+            incomparable=tuple(reason for network in run.networks.values() for reason in network.incomparable),
             environment=_environment(run),
             groups=tuple(_groups(run, admitted, inputs)),
             histogram=numbers.histogram,
@@ -397,11 +363,6 @@ def _finish(run: _Run, pixels: ScoredPixels, admitted: Admitted, name: str) -> S
     )
 
 
-def _incomparable(networks: Iterable[_Network]) -> Iterator[str]:
-    for network in networks:
-        yield from incomparable(network.name, canonical=network.canonical, precision=network.precision)
-
-
 def _for_recipe(recipe: Recipe) -> str:
     return f" --recipe {recipe.name}" if recipe.on_request else ""
 
@@ -409,28 +370,11 @@ def _for_recipe(recipe: Recipe) -> str:
 def _statistics(run: _Run) -> dict[str, ReferenceStatistics]:
     """The kept statistics by recipe. Raises VerificationError when those of two networks are of other images."""
     found: dict[str, ReferenceStatistics] = {}
-    by_name = {backbone.name: backbone for backbone in run.engine.backbones}
     for recipe in run.recipes:
-        if run.reference is None or not recipe.needs_statistics:
-            continue
-        backbone = by_name[recipe.backbone]
-        kept = statistics.load(run.eval_set, run.reference, backbone.fingerprint, recipe.output)
-        if kept is None and run.eval_set.family is Family.SCENES32:
-            # Drawn images need no source, so nobody has to be asked.
-            kept, _ = statistics.compute(
-                run.eval_set,
-                run.reference,
-                backbone,
-                recipe.output,
-                source=None,
-                labels=None,
-                store=run.engine.store,
-                progress=run.engine.progress,
-                batch_size=run.options.batch_size,
-                workers=run.options.jobs,
-            )
-        if kept is not None:
-            found[recipe.name] = kept
+        if run.reference is not None and recipe.needs_statistics:
+            kept = run.engine.statistics(run.eval_set, run.reference, recipe)
+            if kept is not None:
+                found[recipe.name] = kept
     if len({statistics.data_digest for statistics in found.values()}) > 1:
         raise VerificationError(
             "the statistics of FID's reference set are not all of the same images",
@@ -585,24 +529,22 @@ def clamped_warnings(details: Mapping[str, Mapping[str, float]]) -> dict[str, st
 
 def _environment(run: _Run) -> dict[str, str]:
     packages = ("torch", "torchvision", "torch-fidelity", "scipy")
-    with_onnx = any(backbone.backend is Backend.ONNX for backbone in run.engine.backbones)
+    with_onnx = any(backbone.backend is Backend.ONNX for backbone in run.engine.backbones.values())
     return {
         **canary.software(),
         **{package: metadata.version(package) for package in packages},
-        **{f"backend of {backbone.name}": backbone.backend.value for backbone in run.engine.backbones},
+        **{f"backend of {backbone.name}": backbone.backend.value for backbone in run.engine.backbones.values()},
         **({"onnxruntime": metadata.version("onnxruntime")} if with_onnx else {}),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": run.options.device,
+        "device": run.options.compute.device,
     }
 
 
 def _items_csv(eval_set: EvalSet, admitted: Admitted, numbers: Numbers) -> str:
     """One line an item, in protocol order."""
-    import pandas
-
     rows = admitted.rows
-    table: dict[str, object] = {
+    table: dict[str, list[object]] = {
         "id": [item.id for item in eval_set.items],
         "label": [item.label for item in eval_set.items],
         "prediction_sha256": [row.own_digest for row in rows],
@@ -610,6 +552,16 @@ def _items_csv(eval_set: EvalSet, admitted: Admitted, numbers: Numbers) -> str:
     if admitted.known_change is not None:
         table["known_region_change"] = [row.known_change for row in rows]
         table["hole_share"] = [row.hole_share for row in rows]
-    table |= numbers.columns
-    text: str = pandas.DataFrame(table).to_csv(index=False, lineterminator="\n", float_format="%.9g")
-    return text
+    table |= {name: column.tolist() for name, column in numbers.columns.items()}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows([_cell(value) for value in row] for row in zip(*table.values(), strict=True))
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Nine significant digits of a number that is not whole; nothing where there is none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return "" if value is None else value

@@ -35,8 +35,7 @@ from palette_bench.prepare.sources.datasets import open_folder
 from palette_bench.prepare.sources.scene_source import SceneSource, open_scenes
 from palette_bench.protocol.definition import Family, Protocol
 from palette_bench.score.backbones.base import Backbone
-from palette_bench.score.features import FeatureStore, PixelItem, extract
-from palette_bench.score.kept_rows import KeptRows
+from palette_bench.score.features import FeatureStore, KeptRows, PixelItem, extract
 from palette_bench.score.metrics.frechet import Moments, moments
 from palette_bench.score.ranks import PART_CHUNK
 from palette_bench.score.recipes.base import ReferenceStatistics
@@ -151,7 +150,7 @@ def compute(
     progress: Progress,
     batch_size: int | None = None,
     workers: int = 1,
-) -> tuple[ReferenceStatistics, Path | None]:
+) -> tuple[ReferenceStatistics, Path]:
     """Compute and keep the statistics of a reference set.
 
     Features of images that the store holds are not computed again, so an interrupted run continues. Raises InputError

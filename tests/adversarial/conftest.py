@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.images import canary
-from palette_bench.score.backbones import base, weights
+from palette_bench.score.backbones import base, loading, weights
 from tests.adversarial import files
 from tests.adversarial.harness import COUNT, TINY, assert_accepted, prepare
 
@@ -79,7 +79,7 @@ def networks(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def build(spec: base.BackboneSpec, plan: object) -> base.Network:
         return _CheapNetwork(spec.outputs)
 
-    monkeypatch.setattr(base, "_build", build)
+    monkeypatch.setattr(loading, "_build", build)
     folder = home / "weights"
     files.folder_of(folder, {file.file_name: file.name.encode() for file in weights.FILES.values()})
     return folder

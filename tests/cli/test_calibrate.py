@@ -18,7 +18,7 @@ from palette_bench.prepare.selection.tfds_order import tfds_order
 from palette_bench.prepare.sources.labels import IMAGENET_VAL_IMAGES, imagenet_name
 from palette_bench.publish.tables import printed as published
 from palette_bench.score.backbones import weights
-from palette_bench.score.backbones.base import LoadedBackbone
+from palette_bench.score.backbones.loading import LoadedBackbone
 from tests.conftest import picture
 from tests.score import random_weights
 

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import RunCommand
 from tests.e2e.conftest import NewHome, Quickstart
 
@@ -29,4 +31,12 @@ def test_the_references_of_scenes32_score_what_perfect_samples_do(
     assert expected["value"] > 5 * expected["error"]
     assert numbers["fid-scenes32-evalset"]["value"] == 0
     assert "fid-scenes32" in page.read_text()
+    # One number has one identity, whoever computes it: what a record says of the references is what this says.
+    record = json.loads((quickstart.out / "results" / "uncrop-classical-tile" / "result.json").read_text())
+    for name, number in numbers.items():
+        metric = record["metrics"].get(name)
+        if metric is not None:
+            assert number["fingerprint"] == metric["fingerprint"]
+            assert number["value"] == pytest.approx(metric["reference_value"], rel=1e-9)
+    assert {"fid-scenes32", "is-scenes32", "ca-scenes32"} <= record["metrics"].keys()
     assert json.loads(run("calibrate", "--set", "scenes32", "--json")[1]) == answer

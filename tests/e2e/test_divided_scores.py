@@ -169,7 +169,7 @@ def test_scoring_again_computes_nothing_and_one_change_one_image(
     from palette_bench.artifacts import predictions
     from palette_bench.images import decode
     from palette_bench.score import gate
-    from palette_bench.score.backbones.base import LoadedBackbone
+    from palette_bench.score.backbones.loading import LoadedBackbone
 
     home = new_home("again")
     preds = tmp_path / "preds"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 
 SLOW = """
 import sys, time
-from palette_bench.score.backbones.base import LoadedBackbone
+from palette_bench.score.backbones.loading import LoadedBackbone
 extract = LoadedBackbone.extract
 def slowly(self, images):
     # SIGKILL must find it at work.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from palette_bench.artifacts.evalset import EvalSet
 from palette_bench.common.canonical import pixel_digest
 from palette_bench.score import statistics
-from palette_bench.score.backbones.base import load
+from palette_bench.score.backbones.loading import load
 from palette_bench.score.features import PixelItem, extract
 from palette_bench.score.metrics import similarity
 from palette_bench.score.metrics.frechet import frechet_distance

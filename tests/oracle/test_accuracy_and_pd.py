@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
-from palette_bench.score.backbones import base, weights
+from palette_bench.score.backbones import loading, weights
 from palette_bench.score.backbones.torch_common import crop_224
 from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.perceptual import Power, perceptual_distance
@@ -58,8 +58,8 @@ def plain_googlenet() -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 @cache
-def backbone(name: str) -> base.LoadedBackbone:
-    return base.load(name, allow_other_weights=True)
+def backbone(name: str) -> loading.LoadedBackbone:
+    return loading.load(name, allow_other_weights=True)
 
 
 def loop(network: Callable[[torch.Tensor], torch.Tensor], images: Images) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from palette_bench.score.backbones import base, torch_common, weights
+from palette_bench.score.backbones import loading, torch_common, weights
 from palette_bench.score.backbones.base import Backend
 from palette_bench.score.metrics.accuracy import accuracy
 from palette_bench.score.metrics.frechet import frechet_distance
@@ -83,7 +83,7 @@ def expected(name: str, home: Path) -> Features:
 
 def found(name: str, backend: Backend) -> Features:
     if (name, backend) not in _kept:
-        network = base.load(name, allow_other_weights=True, backend=backend)
+        network = loading.load(name, allow_other_weights=True, backend=backend)
         assert network.backend is backend
         _kept[name, backend] = network.extract(images())
     return _kept[name, backend]
@@ -108,7 +108,7 @@ def test_rounded_weights_are_seen(random_home: Path, tmp_path: Path, monkeypatch
     weights.GOOGLENET.path.parent.mkdir()
     torch.save(rounded, weights.GOOGLENET.path)
     for backend in (Backend.TORCH, Backend.ONNX):
-        network = base.load("googlenet", allow_other_weights=True, backend=backend)
+        network = loading.load("googlenet", allow_other_weights=True, backend=backend)
         assert deviation(network.extract(images()[:1])["pool"], right) > FAR * TOLERANCE
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from palette_bench.common.canonical import pixel_digest
-from palette_bench.score.backbones import base, weights
+from palette_bench.score.backbones import loading, weights
 from palette_bench.score.features import FeatureStore, PixelItem, extract
 from palette_bench.score.metrics.frechet import frechet_distance
 from palette_bench.score.metrics.inception_score import PEER_SEED, inception_score
@@ -75,16 +75,16 @@ def peer_command(predictions: Path, references: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def inception(random_home: Path) -> base.LoadedBackbone:
+def inception(random_home: Path) -> loading.LoadedBackbone:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PALETTE_BENCH_HOME", str(random_home))
-        return base.load("inception2015", allow_other_weights=True)
+        return loading.load("inception2015", allow_other_weights=True)
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def case(
     request: pytest.FixtureRequest,
-    inception: base.LoadedBackbone,
+    inception: loading.LoadedBackbone,
     random_home: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Case:
@@ -153,13 +153,13 @@ def with_first(case: Case, changed: Features) -> Features:
 
 
 @pytest.mark.parametrize("half_pixel", [True, False], ids=["half-pixel", "antialiased"])
-def test_another_resize_differs(case: Case, inception: base.LoadedBackbone, half_pixel: bool) -> None:
+def test_another_resize_differs(case: Case, inception: loading.LoadedBackbone, half_pixel: bool) -> None:
     # Images of 299x299 pass TensorFlow 1's resize unchanged.
     wrong = resized(case.predictions[:CHANGED], half_pixel=half_pixel)
     assert_differs(case, with_first(case, inception.extract(wrong)))
 
 
-def test_a_shifted_pixel_and_swapped_channels_differ(case: Case, inception: base.LoadedBackbone) -> None:
+def test_a_shifted_pixel_and_swapped_channels_differ(case: Case, inception: loading.LoadedBackbone) -> None:
     images = case.predictions[:CHANGED]
     assert_differs(case, with_first(case, inception.extract(np.roll(images, 1, axis=2))))
     assert_differs(case, with_first(case, inception.extract(images[..., ::-1])))
@@ -176,7 +176,7 @@ def test_the_biased_single_split_is_another_number(case: Case) -> None:
 
 
 @pytest.mark.parametrize("size", [256])
-def test_outputs_and_pd_equal_a_plain_loop(inception: base.LoadedBackbone, size: int) -> None:
+def test_outputs_and_pd_equal_a_plain_loop(inception: loading.LoadedBackbone, size: int) -> None:
     """One image at a time through torch-fidelity's extractor: 2e-5 of an output's largest value, PD 1e-5."""
     plain = FeatureExtractorInceptionV3(
         "plain", ["2048", "logits"], feature_extractor_weights_path=str(weights.INCEPTION_2015.path)

@@ -14,7 +14,7 @@ from pytorch_fid import inception as pytorch_fid
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from palette_bench.score.backbones import base, resize, weights
+from palette_bench.score.backbones import loading, resize, weights
 from palette_bench.score.metrics.frechet import frechet_distance
 from tests.score.random_weights import random_images
 
@@ -83,8 +83,8 @@ def torchmetrics_features(images: Images, *, antialias: bool) -> Array:
 
 
 @cache
-def backbone(name: str) -> base.LoadedBackbone:
-    return base.load(name, allow_other_weights=True)
+def backbone(name: str) -> loading.LoadedBackbone:
+    return loading.load(name, allow_other_weights=True)
 
 
 def ours(name: str, images: Images) -> Array:

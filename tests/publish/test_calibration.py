@@ -27,7 +27,8 @@ from palette_bench.publish.calibrate import (
     sheet,
     summary,
 )
-from palette_bench.score.calibrating import NotComputed, Options, ReferenceNumber
+from palette_bench.score.calibrating import NotComputed, ReferenceNumber
+from palette_bench.score.engine import Compute
 from palette_bench.score.metrics.expected_frechet import Expectation, Relation
 from palette_bench.score.recipes.base import Column
 
@@ -227,7 +228,7 @@ def test_geometries_and_the_commands_that_prepare_them(monkeypatch: pytest.Monke
 
 def test_nothing_is_prepared(home: object) -> None:
     with pytest.raises(InputError, match="set imagenet-ctest10k is not prepared"):
-        calibrate(CTEST, Options(), progress=Silent())
+        calibrate(CTEST, Compute(), progress=Silent())
 
 
 def test_bands() -> None:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from palette_bench.common.errors import InputError, UsageError
 from palette_bench.common.home import HOME_VARIABLE
-from palette_bench.score.backbones import base, torch_common, weights
-from palette_bench.score.backbones.base import Backend, LoadedBackbone
+from palette_bench.score.backbones import base, loading, torch_common, weights
+from palette_bench.score.backbones.base import Backend
+from palette_bench.score.backbones.loading import LoadedBackbone
 from palette_bench.score.backbones.torch_common import TorchNetwork, Trunk
 from tests.score.random_weights import random_images
 
@@ -60,7 +61,7 @@ _loaded: dict[tuple[str, Backend], LoadedBackbone] = {}
 def loaded(name: str, backend: Backend) -> LoadedBackbone:
     """A backbone on random weights, built once for all tests."""
     if (name, backend) not in _loaded:
-        _loaded[name, backend] = base.load(name, allow_other_weights=True, backend=backend)
+        _loaded[name, backend] = loading.load(name, allow_other_weights=True, backend=backend)
     return _loaded[name, backend]
 
 
@@ -87,10 +88,10 @@ def test_fingerprints_are_distinct() -> None:
 def test_loading_imports_no_network_library(home: Path) -> None:
     script = (
         "import sys\n"
-        "from palette_bench.score.backbones import base\n"
+        "from palette_bench.score.backbones import base, loading\n"
         "for name in ('inception2015', 'resnet50-v1', 'googlenet', 'scenes32'):\n"
         "    for backend in base.Backend:\n"
-        "        found = base.load(name, allow_other_weights=True, backend=backend)\n"
+        "        found = loading.load(name, allow_other_weights=True, backend=backend)\n"
         "        found.fingerprint, found.outputs, found.backend\n"
         "sys.exit(bool({'torch', 'onnx', 'onnxruntime', 'torchvision'} & set(sys.modules)))\n"
     )
@@ -99,7 +100,7 @@ def test_loading_imports_no_network_library(home: Path) -> None:
 
 def test_which_backend_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(name: str = "googlenet", **options: object) -> Backend:
-        return base.load(name, allow_other_weights=True, **options).backend  # type: ignore[arg-type]
+        return loading.load(name, allow_other_weights=True, **options).backend  # type: ignore[arg-type]
 
     assert chosen() is chosen(backend=Backend.ONNX) is Backend.ONNX
     assert chosen(bfloat16=True) is chosen(device="meta") is chosen(backend=Backend.TORCH) is Backend.TORCH
@@ -110,7 +111,7 @@ def test_which_backend_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         chosen(backend=Backend.ONNX, device="meta")
     with pytest.raises(UsageError, match="float32 only"):
         chosen("scenes32", bfloat16=True)
-    monkeypatch.setattr(base, "onnx_available", lambda: False)
+    monkeypatch.setattr(loading, "onnx_available", lambda: False)
     assert chosen() is Backend.TORCH
     with pytest.raises(UsageError, match="not installed"):
         chosen(backend=Backend.ONNX)
@@ -119,7 +120,7 @@ def test_which_backend_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_fingerprint_follows_precision_and_not_the_backend(home: Path) -> None:
     torch_one, onnx_one = (loaded("googlenet", backend) for backend in BACKENDS)
     assert torch_one.fingerprint == onnx_one.fingerprint
-    rough = base.load("googlenet", allow_other_weights=True, bfloat16=True)
+    rough = loading.load("googlenet", allow_other_weights=True, bfloat16=True)
     assert rough.fingerprint != torch_one.fingerprint
     assert rough.spec.definition["precision"] == "bfloat16"
     images = random_images(1, SMALL)
@@ -139,8 +140,8 @@ def test_many_threads_build_one_network(home: Path, monkeypatch: pytest.MonkeyPa
         built.append(threading.get_ident())
         return Ones()
 
-    monkeypatch.setattr(base, "_build", build)
-    backbone = base.load("googlenet", allow_other_weights=True)
+    monkeypatch.setattr(loading, "_build", build)
+    backbone = loading.load("googlenet", allow_other_weights=True)
     assert built == []
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(backbone.extract, [random_images(1, SMALL)] * 16))
@@ -153,7 +154,7 @@ def test_a_file_without_weights_is_an_error_each_time(home: Path, tmp_path: Path
         patch.setenv(HOME_VARIABLE, str(tmp_path))
         weights.GOOGLENET.path.parent.mkdir()
         weights.GOOGLENET.path.write_bytes(b"weights")
-        backbone = base.load("googlenet", allow_other_weights=True)
+        backbone = loading.load("googlenet", allow_other_weights=True)
     for _ in range(2):
         with pytest.raises(InputError, match="cannot be used"):
             backbone.extract(random_images(1, SMALL))

@@ -6,8 +6,8 @@ import pytest
 
 from palette_bench.common.progress import Silent
 from palette_bench.images.decode import Conversion
+from palette_bench.score.features import KeptRows
 from palette_bench.score.gate import Checked, checked_from_json
-from palette_bench.score.kept_rows import KeptRows
 
 
 class Notes(Silent):

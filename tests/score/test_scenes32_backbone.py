@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from palette_bench.common.canonical import bytes_digest
 from palette_bench.common.errors import InputError
 from palette_bench.prepare.sources.scenes32 import CLASSES, SIZE, Split, describe, render_split
-from palette_bench.score.backbones import base, scenes32_training
+from palette_bench.score.backbones import base, loading, scenes32_training
 from palette_bench.score.backbones.scenes32 import Scenes32Backbone, load
 from palette_bench.score.backbones.scenes32_weights import WEIGHTS_SHA256, weights_path
 from palette_bench.score.metrics.frechet import frechet_distance
@@ -87,7 +87,7 @@ def test_a_scene_has_the_same_outputs_at_any_place_in_a_batch() -> None:
 
 
 def test_it_is_the_backbone_that_recipes_ask_for() -> None:
-    loaded = base.load("scenes32")
+    loaded = loading.load("scenes32")
     assert loaded.fingerprint == backbone().fingerprint == base.canonical_fingerprint("scenes32")
     assert loaded.name == backbone().name == "scenes32"
     found = loaded.extract(eval_scenes()[0][:5])

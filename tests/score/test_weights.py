@@ -19,7 +19,7 @@ from palette_bench.cli.weights import command
 from palette_bench.common.errors import InputError, PaletteBenchError, UsageError
 from palette_bench.common.home import HOME_VARIABLE
 from palette_bench.common.progress import Silent
-from palette_bench.score.backbones import base, weights
+from palette_bench.score.backbones import base, loading, weights
 from palette_bench.score.backbones.weights import WeightsFile, WeightsState
 from tests.score import random_weights
 
@@ -289,8 +289,8 @@ class TestNetworks:
     @pytest.mark.parametrize("name", NETWORKS)
     def test_other_weights_load_only_if_allowed_and_say_so(self, home: Path, name: str) -> None:
         with pytest.raises(InputError, match="not the published one"):
-            base.load(name)
-        found = base.load(name, allow_other_weights=True)
+            loading.load(name)
+        found = loading.load(name, allow_other_weights=True)
         assert not found.canonical
         assert found.fingerprint != base.canonical_fingerprint(name)
 
@@ -302,22 +302,22 @@ class TestNetworks:
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
         random_numbers = torch.random.get_rng_state()
         for name in NETWORKS:
-            base.load(name, allow_other_weights=True).extract(random_weights.random_images(1, 64))
+            loading.load(name, allow_other_weights=True).extract(random_weights.random_images(1, 64))
         assert torch.equal(torch.random.get_rng_state(), random_numbers)
 
     def test_a_device_that_is_not_there(self, home: Path) -> None:
         with pytest.raises(UsageError, match="device"):
-            base.load("resnet50-v1", device="cuda:99", allow_other_weights=True)
+            loading.load("resnet50-v1", device="cuda:99", allow_other_weights=True)
         with pytest.raises(UsageError, match="device"):
-            base.load("resnet50-v1", device="abacus", allow_other_weights=True)
+            loading.load("resnet50-v1", device="abacus", allow_other_weights=True)
         with pytest.raises(UsageError, match="no backbone"):
-            base.load("resnet51")
+            loading.load("resnet51")
 
     @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (1, 8, 8, 1), (8, 8, 3)])
     def test_images_of_another_shape_are_refused(self, home: Path, shape: tuple[int, ...]) -> None:
         import numpy as np
 
-        network = base.load("googlenet", allow_other_weights=True)
+        network = loading.load("googlenet", allow_other_weights=True)
         with pytest.raises(InputError, match="cannot take"):
             network.extract(np.zeros(shape, np.uint8))
 
@@ -356,12 +356,12 @@ def test_damaged_and_hostile_files_are_refused_by_name(
     for what, content in tried.items():
         torch.save(content, file.path)
         with pytest.raises(InputError, match="cannot be used") as caught:
-            base.load(name, allow_other_weights=True).prepare()
+            loading.load(name, allow_other_weights=True).prepare()
         assert str(file.path) in str(caught.value), what
     for content in (good[: len(good) // 2], b"", b"<html>", pickle.dumps(Command(str(proof)))):
         file.path.write_bytes(content)
         with pytest.raises(InputError, match="cannot be used"):
-            base.load(name, allow_other_weights=True).prepare()
+            loading.load(name, allow_other_weights=True).prepare()
     assert not proof.exists()
     assert pickle.loads(pickle.dumps(Command(str(proof)))) is None  # noqa: S301
     assert proof.exists()

@@ -13,6 +13,7 @@ from palette_bench.common.workers import map_unordered
 from palette_bench.predict import run as running
 from palette_bench.predict.adapters.hosting import fork_hosts
 from palette_bench.predict.card import find_card
+from palette_bench.score.engine import Compute
 from palette_bench.score.scoring import EVAL_SET, Options, Scored, score
 
 
@@ -42,8 +43,9 @@ def of_record(record: ResultRecord, *, model: str | None, preds: Path, device: s
     options = Options(
         reference=EVAL_SET if record.reference is None else record.reference.name,
         also=tuple(record.metrics),
-        allow_other_weights=not all(metric.canonical for metric in record.metrics.values()),
-        device=device,
+        compute=Compute(
+            device=device, allow_other_weights=not all(metric.canonical for metric in record.metrics.values())
+        ),
     )
     return Row(
         set_id=record.scored.set_id,
@@ -74,8 +76,8 @@ def make(row: Row, progress: Progress) -> Scored:
                 found="another process is still at work there",
                 next_step="wait for it, then run the command again",
             )
-    options_of_score = replace(row.scored, jobs=row.jobs)
-    scored = score(eval_set, eval_set.task(row.task), row.preds, row.name, options_of_score, progress=progress)
+    options_of_score = replace(row.scored, compute=replace(row.scored.compute, jobs=row.jobs))
+    scored = score(eval_set, row.task, row.preds, row.name, options_of_score, progress=progress)
     if scored is None:
         raise InputError("tables are not made under torchrun", next_step="run the command by itself")
     if row.record is not None:

@@ -15,8 +15,9 @@ from palette_bench.common.progress import Progress
 from palette_bench.images.types import ImageU8
 from palette_bench.publish.report.material import Material
 from palette_bench.score import groups
-from palette_bench.score.backbones.base import load, spec_named
-from palette_bench.score.features import FeatureStore, PixelItem, extract
+from palette_bench.score.backbones.base import spec_named
+from palette_bench.score.engine import Compute, Engine
+from palette_bench.score.features import FeatureStore, PixelItem
 from palette_bench.score.groups import Group, Grouping
 from palette_bench.score.metrics import estimate
 from palette_bench.score.metrics.accuracy import accuracy
@@ -228,15 +229,15 @@ def _reference_logits(eval_set: EvalSet, metric: MetricValue, *, jobs: int, prog
         return values[recipe.output]
     if metric.precision != FLOAT32:
         return f"{_NOT_KEPT}, and it ran in {metric.precision}"
+    engine = Engine(Compute(jobs=jobs, allow_other_weights=not metric.canonical), store, progress)
     try:
-        backbone = load(recipe.backbone, allow_other_weights=not metric.canonical)
+        engine.load([recipe])
     except PaletteBenchError as error:
         return f"{_NOT_KEPT}, and {error.what}"
-    if backbone.fingerprint != network.fingerprint:
+    if engine.network(recipe.backbone).fingerprint != network.fingerprint:
         return f"{_NOT_KEPT}, and the weights here are other ones"
     loaders = [PixelItem(item.reference_digest, _Reference(eval_set, item)) for item in eval_set.items]
-    outputs = extract(loaders, [backbone], store, batch_size=None, workers=jobs, decode_processes=0, progress=progress)
-    return outputs[backbone.name][recipe.output]
+    return engine.extract(loaders)[recipe.backbone][recipe.output]
 
 
 def _views(material: Material, classes: Classes) -> list[View]:
