@@ -10,13 +10,17 @@ from palette_bench.common import schema
 from palette_bench.predict.card import Card
 from palette_bench.predict.training.recipe import Recipe
 from palette_bench.protocol.definition import Protocol
+from palette_bench.publish.figures.panorama import Account
 from palette_bench.publish.leaderboard.entry import Entry
 from palette_bench.publish.regress.manifest import ManifestFile
+from palette_bench.publish.tables.printed import PaperFile
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 KINDS: Mapping[str, type[object]] = {
     "card": Card,
     "entry": Entry,
+    "panorama": Account,
+    "paper": PaperFile,
     "protocol": Protocol,
     "record": ResultRecord,
     "regression": ManifestFile,

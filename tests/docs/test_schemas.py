@@ -11,6 +11,7 @@ from palette_bench.common import schema
 from palette_bench.predict.card import CARD_FILE, Card
 from palette_bench.protocol.definition import Protocol
 from palette_bench.publish.regress.manifest import ManifestFile
+from palette_bench.publish.tables.printed import PaperFile
 from tests.docs.schemas import FOLDER, written
 
 ROOT = FOLDER.parents[1]
@@ -18,6 +19,7 @@ RECORDS = sorted(path for path in (ROOT / "leaderboards").glob("*/records/**/*.j
 TOML = [
     *((Card, path) for path in sorted((ROOT / "baselines").glob(f"*/{CARD_FILE}"))),
     *((Protocol, path) for path in sorted((ROOT / "protocols").glob("*.toml"))),
+    *((PaperFile, path) for path in sorted((ROOT / "leaderboards" / "paper").glob("*.toml"))),
     *((ManifestFile, path) for path in sorted((ROOT / "leaderboards").glob("*/regression.toml"))),
 ]
 

@@ -213,9 +213,9 @@ def test_a_users_paper_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("format = 2", "format = 1", "wrong value: mine.toml: format: expected 2, found 1"),
+        ("format = 2", "format = 1", "unreadable: mine.toml: expected format 2, found format 1"),
         ('name = "Mine"', 'name = "Mine"\ncolour = "red"', "unknown key: mine.toml: colour"),
-        ("[metrics.ca]", "[metrics.car]", "unknown key: mine.toml: metrics.car"),
+        ("[metrics.ca]", "[metrics.car]", "wrong value: mine.toml: metrics.car"),
         ("[metrics.ca]", "", "no [metrics.ca] says which recipe it is"),
         ("year = 2030", 'year = "2030"', "wrong type: mine.toml: year"),
         ('basis = "read"', "", "missing: mine.toml: metrics.fid.basis"),
@@ -226,7 +226,11 @@ def test_a_users_paper_is_read(tmp_path: Path) -> None:
         ('"FID ↓", set = "imagenet-ctest10k"', '"FID ↓", set = ""', "missing: mine.toml: table[0].unplaced"),
         ('metric = "ca"', 'name = "fid", metric = "ca"', "two columns have the name 'fid'"),
         ('metric = "ca"', 'name = "fid2", metric = "fid"', "two columns are fid of imagenet-ctest10k"),
-        ('tasks = ["uncrop"]', 'tasks = ["uncrops"]', "unknown task: mine.toml: table[0].group[0].tasks: 'uncrops'"),
+        (
+            'tasks = ["uncrop"]',
+            'tasks = ["uncrops"]',
+            "wrong value: mine.toml: table[0].group[0].tasks[0]",
+        ),
         ('tasks = ["uncrop"]', "tasks = []", "missing: mine.toml: table[0].unplaced"),
         ('"1.25", "50"', '"1.25"', "1 cells for 2 columns"),
         ('"1.25", "50"', '"1.25", "50", "-"', "3 cells for 2 columns"),
@@ -270,7 +274,7 @@ def test_every_fault_of_all_files_is_told_at_once(tmp_path: Path) -> None:
         load_tables([first, second, missing])
     assert {(problem.kind, problem.where.split(":")[0]) for problem in caught.value.problems} == {
         ("not a number", "mine.toml"),
-        ("unknown task", "mine.toml"),
+        ("wrong value", "mine.toml"),
         ("missing", "yours.toml"),
         ("unreadable", "none.toml"),
     }

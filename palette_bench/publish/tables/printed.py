@@ -6,19 +6,19 @@ task and recipe it belongs to, and how sure that is, stands beside it. Fields of
 
 import functools
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
-from palette_bench.common import resources
-from palette_bench.common.errors import InputError, Problem, UsageError
-from palette_bench.common.tables import Table
-from palette_bench.protocol.definition import Basis, GeometryName, MaskSource, protocol_names
-from palette_bench.protocol.tasks import TASKS
+from annotated_types import Ge
+
+from palette_bench.common import resources, schema
+from palette_bench.common.errors import InputError, PaletteBenchError, Problem, UsageError
+from palette_bench.common.schema import Key
+from palette_bench.protocol.definition import Basis, GeometryName, MaskSource, TaskName, protocol_names
 from palette_bench.score.recipes.base import Column, Direction
 from palette_bench.score.recipes.catalogue import RECIPES
 
@@ -34,6 +34,9 @@ _DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _NUMBER = re.compile(r"([A-Z]\.)?[0-9]+")
 _KEY = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _VARIANTS = frozenset([*GeometryName, f"{MaskSource.RELEASED}-masks"])
+_VARIANT_WORDS = ", ".join(sorted(_VARIANTS))
+_BASES = ", ".join(Basis)
+_RecipeName = Annotated[str, schema.Fits(lambda name: name in ("", *RECIPES), "a recipe's name, or nothing")]
 _ARROWS = {"↓": Direction.LOWER, "↑": Direction.HIGHER}
 
 
@@ -44,12 +47,12 @@ _UNITS: Mapping[Column, str] = {Column.CA: "%", Column.FOOL_RATE: "%"}
 class Paper:
     """One version of one paper. ``key`` begins the keys of its rows, ``name`` is how a table calls it."""
 
-    key: str
-    name: str
-    version: str
-    title: str
+    key: Annotated[str, schema.Fits(lambda key: bool(_KEY.fullmatch(key)), "lower-case letters, digits, . and -")]
+    name: schema.Text
+    version: schema.Text
+    title: schema.Text
     authors: tuple[str, ...]
-    year: int
+    year: Annotated[int, Ge(1)]
     venue: str
     url: str
 
@@ -280,11 +283,15 @@ def load_tables(files: Iterable[Path | Traversable]) -> list[PublishedTable]:
     for file in files:
         names.append(file.name)
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            said = schema.parse(PaperFile, file.read_bytes(), where=file.name, toml=True)
+        except PaletteBenchError as error:
+            faults = error.problems or [Problem("unreadable", "", f"expected {error.expected}, found {error.found}")]
+            problems += [replace(fault, where=f"{file.name}: {fault.where}".rstrip(": ")) for fault in faults]
+            continue
+        except OSError as error:
             problems.append(Problem("unreadable", file.name, str(error)))
             continue
-        of_file = _paper_tables(Table(values, f"{file.name}: ", problems), problems)
+        of_file = [_table(table, said) for table in said.table]
         for key in dict.fromkeys(found.paper.key for found in of_file):
             if key in papers:
                 problems.append(Problem("doubled", f"{file.name}: key", f"{key!r} is that of {papers[key]}"))
@@ -298,192 +305,205 @@ def load_tables(files: Iterable[Path | Traversable]) -> list[PublishedTable]:
     return loaded
 
 
-@dataclass(frozen=True, slots=True)
-class _Definition:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionOfFile:
     """``[metrics.NAME]`` of a paper: which recipe a column of that metric is, unless the column says otherwise."""
 
-    recipe: str = ""
+    recipe: _RecipeName = ""
     basis: Basis | None = None
     note: str = ""
-    disputed: tuple[str, ...] = ()
+    disputed: str = ""
+
+    def faults(self) -> Iterator[Problem]:
+        """A recipe of which nothing says how sure it is."""
+        if self.recipe and self.basis is None:
+            yield Problem("missing", "basis", f"how sure it is that the column is {self.recipe}: one of {_BASES}")
 
 
-def _paper_tables(top: Table, problems: list[Problem]) -> list[PublishedTable]:
-    if (found := top.take("format", int, 0, required=True)) not in (0, FORMAT):
-        top.wrong("wrong value", "format", f"expected {FORMAT}, found {found}")
-        return []
-    paper = Paper(
-        key=top.take("key", str, "", required=True, fits=lambda key: bool(_KEY.fullmatch(key))),
-        name=top.take("name", str, "", required=True, fits=bool),
-        version=top.take("version", str, "", required=True, fits=bool),
-        title=top.take("title", str, "", required=True, fits=bool),
-        authors=top.items("authors", str, required=True),
-        year=top.whole("year", least=1),
-        venue=top.text("venue"),
-        url=top.text("url"),
-    )
-    transcribed = top.take("transcribed", bool, False)
-    metrics = top.table("metrics", required=True) or Table({}, "", problems)
-    definitions: dict[Column, _Definition] = {}
-    for name, values in metrics.named_tables():
-        if name in set(Column):
-            definitions[Column(name)] = _definition(values, _Definition())
-            values.finish()
-        else:
-            metrics.wrong("unknown key", name, f"known: {', '.join(Column)}")
-    found_tables = [_table(values, paper, definitions, transcribed) for values in top.tables("table", required=True)]
-    for number in _doubled(made.number for made in found_tables):
-        top.wrong("doubled", "table", f"two tables have the number {number!r}")
-    top.finish()
-    return found_tables
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnOfFile:
+    """One column; what it does not say of its recipe, its metric's definition says."""
+
+    name: str = ""
+    metric: Column
+    head: Annotated[str, schema.Fits(lambda head: head[-1:] in _ARROWS, "a head that ends in an arrow, ↓ or ↑")]
+    over: str = ""
+    set_name: Annotated[str, Key("set"), schema.Fits(lambda name: name in ("", *protocol_names()), "a set's name")]
+    recipe: _RecipeName | None = None
+    basis: Basis | None = None
+    note: str | None = None
+    disputed: str = ""
+
+    def linked(self, definition: DefinitionOfFile) -> PublishedColumn:
+        """The column with what its metric's definition says."""
+        recipe = definition.recipe if self.recipe is None else self.recipe
+        return PublishedColumn(
+            name=self.name or self.metric.value,
+            metric=self.metric,
+            head=self.head,
+            over=self.over,
+            set_name=self.set_name,
+            recipe=recipe,
+            basis=(self.basis or definition.basis) if recipe else None,
+            note=definition.note if self.note is None else self.note,
+            disputed=tuple(filter(None, (definition.disputed, self.disputed))),
+        )
 
 
-def _reasons(values: Table) -> tuple[str, ...]:
-    """What is disputed: one reason, or none."""
-    text = values.take("disputed", str, "", fits=bool)
-    return (text,) if text else ()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOfFile:
+    """One line: a cell for every column, and which of them were read from the page or are disputed."""
+
+    model: schema.Text
+    label: str = ""
+    cites: str = ""
+    cells: tuple[str, ...]
+    transcribed: tuple[str, ...] = ()
+    reference: bool = False
+    repeats: str = ""
+    disputed: Mapping[str, str] = field(default_factory=dict)
+
+    def faults(self) -> Iterator[Problem]:
+        """Cells that hold no number."""
+        for text in self.cells:
+            if text != BLANK and not _DIGITS.fullmatch(text):
+                yield Problem("not a number", "cells", f"{text!r}: digits as printed, or {BLANK!r}")
 
 
-def _definition(values: Table, default: _Definition) -> _Definition:
-    recipe = values.take("recipe", str, default.recipe, fits=lambda name: name in ("", *RECIPES))
-    word = values.take("basis", str, default.basis or "", fits=lambda word: word in set(Basis))
-    if recipe and not word:
-        values.wrong("missing", "basis", f"how sure it is that the column is {recipe}: one of {', '.join(Basis)}")
-    return _Definition(
-        recipe=recipe,
-        basis=Basis(word) if word and recipe else None,
-        note=values.take("note", str, default.note),
-        disputed=(*default.disputed, *_reasons(values)),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOfFile:
+    """Rows under one title."""
+
+    title: str = ""
+    tasks: tuple[TaskName, ...]
+    disputed: str = ""
+    rows: tuple[RowOfFile, ...]
 
 
-def _column(values: Table, definitions: Mapping[Column, _Definition]) -> PublishedColumn | None:
-    word = values.take("metric", str, "", required=True, fits=lambda word: word in set(Column))
-    head = values.take("head", str, "↓", required=True, fits=lambda head: head[-1:] in _ARROWS)
-    name = values.take("name", str, word)
-    over = values.take("over", str, "")
-    set_name = values.take("set", str, "", required=True, fits=lambda name: name in ("", *protocol_names()))
-    if word and word not in definitions:
-        values.wrong("missing", "metric", f"no [metrics.{word}] says which recipe it is")
-    definition = _definition(values, definitions.get(Column(word), _Definition()) if word else _Definition())
-    values.finish()
-    if not word:
-        return None
-    return PublishedColumn(
-        name=name,
-        metric=Column(word),
-        head=head,
-        over=over,
-        set_name=set_name,
-        recipe=definition.recipe,
-        basis=definition.basis,
-        note=definition.note,
-        disputed=definition.disputed,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOfFile:
+    """One table as it is written."""
+
+    number: Annotated[str, schema.Fits(lambda number: bool(number) and "/" not in number, "a number without a slash")]
+    title: schema.Text
+    group_head: str = ""
+    row_head: str = "Model"
+    column: tuple[ColumnOfFile, ...]
+    group: tuple[GroupOfFile, ...]
+    notes: tuple[str, ...] = ()
+    variant: tuple[Annotated[str, schema.Fits(lambda word: word in _VARIANTS, f"one of {_VARIANT_WORDS}")], ...] = ()
+    differs: tuple[str, ...] = ()
+    disputed: str = ""
+    unplaced: str = ""
+
+    def faults(self) -> Iterator[Problem]:
+        """What two of its parts contradict each other in."""
+        names = [column.name or column.metric.value for column in self.column]
+        for name in _doubled(names):
+            yield Problem("doubled", "column", f"two columns have the name {name!r}")
+        for set_name, metric in _doubled((c.set_name, c.metric) for c in self.column if c.set_name):
+            yield Problem("doubled", "column", f"two columns are {metric} of {set_name}")
+        if not self.unplaced and not (all(c.set_name for c in self.column) and all(g.tasks for g in self.group)):
+            yield Problem("missing", "unplaced", "why a column has no set, or a group no task")
+        # One row a model and task: of two, which numbers a card answers to could not be said.
+        of_tasks = ((row.model, task) for g in self.group for row in g.rows for task in g.tasks or (g.title,))
+        for model, task in _doubled(of_tasks):
+            yield Problem("doubled", "rows", f"two rows are {model!r} for {task}")
+        for place, group in enumerate(self.group):
+            for line, row in enumerate(group.rows):
+                where = f"group[{place}].rows[{line}]"
+                if len(row.cells) != len(names):
+                    said = f"{len(row.cells)} cells for {len(names)} columns"
+                    yield Problem("wrong value", f"{where}.cells", said)
+                for key, named in (("transcribed", row.transcribed), ("disputed", row.disputed)):
+                    for name in named:
+                        if name not in names:
+                            known = f"{name!r}: the table has {', '.join(names)}"
+                            yield Problem("unknown column", f"{where}.{key}", known)
 
 
-def _table(values: Table, paper: Paper, definitions: Mapping[Column, _Definition], transcribed: bool) -> PublishedTable:
-    number = values.take("number", str, "", required=True, fits=lambda number: bool(number) and "/" not in number)
-    found_columns = [_column(column, definitions) for column in values.tables("column", required=True)]
-    columns = tuple(column for column in found_columns if column is not None)
-    for name in _doubled(column.name for column in columns):
-        values.wrong("doubled", "column", f"two columns have the name {name!r}")
-    for set_name, metric in _doubled((c.set_name, c.metric) for c in columns if c.set_name):
-        values.wrong("doubled", "column", f"two columns are {metric} of {set_name}")
-    variant = values.items("variant", str)
-    for word in sorted(set(variant) - _VARIANTS):
-        values.wrong("wrong value", "variant", f"expected some of {', '.join(sorted(_VARIANTS))}, found {word!r}")
-    differs, disputed = values.items("differs", str), _reasons(values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperFile:
+    """A paper as it is written: one TOML file."""
+
+    FILE: ClassVar = schema.File("paper", version=("format", FORMAT), next_step=NEXT, most_bytes=1 << 22)
+
+    paper: Annotated[Paper, Key("")]
+    transcribed: bool = False
+    metrics: Mapping[Column, DefinitionOfFile]
+    table: tuple[TableOfFile, ...]
+
+    def faults(self) -> Iterator[Problem]:
+        """Tables of one number, and columns that nothing defines."""
+        for number in _doubled(table.number for table in self.table):
+            yield Problem("doubled", "table", f"two tables have the number {number!r}")
+        for place, table in enumerate(self.table):
+            for order, column in enumerate(table.column):
+                where, definition = f"table[{place}].column[{order}]", self.metrics.get(column.metric)
+                if definition is None:
+                    said = f"no [metrics.{column.metric}] says which recipe it is"
+                    yield Problem("missing", f"{where}.metric", said)
+                elif column.recipe and not (column.basis or definition.basis):
+                    said = f"how sure it is that the column is {column.recipe}: one of {_BASES}"
+                    yield Problem("missing", f"{where}.basis", said)
+
+
+def _table(said: TableOfFile, file: PaperFile) -> PublishedTable:
+    columns = tuple(column.linked(file.metrics[column.metric]) for column in said.column)
+    disputed = tuple(filter(None, (said.disputed,)))
     groups: list[PublishedGroup] = []
     order = 0
-    for group in values.tables("group", required=True):
-        title = group.take("title", str, "")
-        tasks = group.items("tasks", str, required=True)
-        of_group = (*disputed, *_reasons(group))
-        for name in tasks:
-            if name not in TASKS:
-                group.wrong("unknown task", "tasks", f"{name!r}: expected some of {', '.join(TASKS)}")
+    for group in said.group:
         rows = []
-        for row in group.tables("rows", required=True):
-            model = row.take("model", str, "", required=True, fits=bool)
-            reference = row.take("reference", bool, False)
+        for row in group.rows:
             rows.append(
                 PublishedRow(
-                    paper=paper,
-                    table=number,
-                    group=title,
+                    paper=file.paper,
+                    table=said.number,
+                    group=group.title,
                     order=order,
-                    model=model,
-                    label=row.take("label", str, model, fits=bool),
-                    cites=row.take("cites", str, ""),
-                    tasks=tasks,
-                    cells=_cells(row, columns if len(columns) == len(found_columns) else (), transcribed, reference),
-                    reference=reference,
-                    repeats=row.take("repeats", str, ""),
-                    variant=variant,
-                    differs=differs,
-                    disputed=of_group,
+                    model=row.model,
+                    label=row.label or row.model,
+                    cites=row.cites,
+                    tasks=group.tasks,
+                    cells=_cells(row, columns, file.transcribed),
+                    reference=row.reference,
+                    repeats=row.repeats,
+                    variant=said.variant,
+                    differs=said.differs,
+                    disputed=(*disputed, *filter(None, (group.disputed,))),
                 )
             )
-            row.finish()
             order += 1
-        group.finish()
-        groups.append(PublishedGroup(title=title, tasks=tasks, rows=tuple(rows)))
-    made = PublishedTable(
-        paper=paper,
-        number=number,
-        title=values.take("title", str, "", required=True, fits=bool),
-        group_head=values.take("group_head", str, ""),
-        row_head=values.take("row_head", str, "Model"),
+        groups.append(PublishedGroup(title=group.title, tasks=group.tasks, rows=tuple(rows)))
+    return PublishedTable(
+        paper=file.paper,
+        number=said.number,
+        title=said.title,
+        group_head=said.group_head,
+        row_head=said.row_head,
         columns=columns,
         groups=tuple(groups),
-        notes=values.items("notes", str),
-        variant=variant,
-        differs=differs,
+        notes=said.notes,
+        variant=said.variant,
+        differs=said.differs,
         disputed=disputed,
-        unplaced=values.take("unplaced", str, ""),
+        unplaced=said.unplaced,
     )
-    lost = any(not column.set_name for column in columns) or any(not group.tasks for group in groups)
-    if lost and not made.unplaced:
-        values.wrong("missing", "unplaced", "why a column has no set, or a group no task")
-    # One row a model and task: of two, which numbers a card answers to could not be said.
-    for model, task in _doubled((row.model, task) for row in made.rows for task in row.tasks or (row.group,)):
-        values.wrong("doubled", "rows", f"two rows are {model!r} for {task}")
-    values.finish()
-    return made
 
 
-def _cells(
-    row: Table, columns: Sequence[PublishedColumn], all_transcribed: bool, reference: bool
-) -> tuple[PublishedCell, ...]:
-    """The cells of a row; ``columns`` is empty where the table's columns could not be read."""
-    texts = row.items("cells", str, required=True)
-    transcribed = row.items("transcribed", str)
-    names = [column.name for column in columns]
-    own = row.table("disputed")
-    reasons = {} if own is None else own.texts()
-    if not columns:
-        return ()
-    for key, named in (("transcribed", transcribed), ("disputed", reasons)):
-        for name in named:
-            if name not in names:
-                row.wrong("unknown column", key, f"{name!r}: the table has {', '.join(names)}")
-    for text in texts:
-        if text != BLANK and not _DIGITS.fullmatch(text):
-            row.wrong("not a number", "cells", f"{text!r}: digits as printed, or {BLANK!r}")
-    if len(texts) != len(columns):
-        row.wrong("wrong value", "cells", f"{len(texts)} cells for {len(columns)} columns")
+def _cells(row: RowOfFile, columns: Sequence[PublishedColumn], all_transcribed: bool) -> tuple[PublishedCell, ...]:
     cells = []
-    for column, text in zip(columns, texts, strict=False):
+    for column, text in zip(columns, row.cells, strict=True):
         digits = "" if text == BLANK else text
         # The distance of images to themselves is 0 in every reading.
-        zero = reference and column.metric is Column.PD and digits.strip("0.") == ""
-        disputed = (*(() if zero else column.disputed), *filter(None, [reasons.get(column.name, "")]))
+        zero = row.reference and column.metric is Column.PD and digits.strip("0.") == ""
+        disputed = (*(() if zero else column.disputed), *filter(None, [row.disputed.get(column.name, "")]))
         cells.append(
             PublishedCell(
                 column=column,
                 digits=digits,
-                transcribed=bool(digits) and (all_transcribed or column.name in transcribed),
+                transcribed=bool(digits) and (all_transcribed or column.name in row.transcribed),
                 disputed=disputed if digits else (),
             )
         )
