@@ -30,6 +30,9 @@ Examples:
 @click.option("--keep-every", type=click.IntRange(0), default=0, help="Keep those at multiples of this step too.")
 @click.option("--log-every", type=click.IntRange(1), default=100, show_default=True, help="Steps a line of metrics.")
 @click.option("--samples-every", type=click.IntRange(0), default=0, help="Steps between pictures of samples; 0: none.")
+@click.option(
+    "--checkpoint-minutes", type=float, default=0.0, help="Save after so many minutes too; 0: by steps alone."
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile first.")
 @click.option("--bf16", is_flag=True, help="Compute in bfloat16 on a processor too; a GPU always does.")
 @click.option("--recompute-above", type=click.IntRange(1), help="Save memory: keep no activations of wider sides.")
@@ -51,6 +54,7 @@ def command(
     keep_every: int,
     log_every: int,
     samples_every: int,
+    checkpoint_minutes: float,
     *,
     skip_bad: bool,
     compiled: bool,
@@ -101,6 +105,7 @@ def command(
         workers=workers,
         stop_at=stop_at,
         checkpoint_every=checkpoint_every,
+        checkpoint_minutes=checkpoint_minutes,
         keep=keep,
         keep_every=keep_every,
         log_every=log_every,

@@ -86,8 +86,6 @@ class DiffusionConfig:
     """Whether the t of a global batch are spread evenly (k-diffusion) and not drawn one by one."""
     mask_norm: MaskNorm = MaskNorm.IMAGE
     known: KnownRegion = KnownRegion.CLEAN
-    share_fill_noise: bool = False
-    """Whether the noise that fills the condition's hole is also the noise of the noisy image (A6; Janspiry's port)."""
 
 
 def gamma_of(draws: Floats, distribution: GammaDistribution) -> Floats:

@@ -18,7 +18,7 @@ FREEFORM_RATE = 0.6
 """How often an inpainting mask is free-form; otherwise rectangles (Appendix B)."""
 RECTANGLES = (1, 5)
 RECTANGLE_AREA = (0.1, 0.3)
-"""How many rectangles, and what part of the image their union covers (A22)."""
+"""How many rectangles, and what part of the image their union covers (A22); version 2 of the paper has 0.1 to 0.4."""
 BORDER_RATE = 0.5
 """How often uncropping hides all four sides; otherwise one side (A20)."""
 QUALITIES = np.arange(5, 31)
@@ -58,10 +58,10 @@ def draw_quality(generator: np.random.Generator) -> int:
     return int(QUALITIES[min(int(np.searchsorted(_QUALITY_CUMULATED, generator.random())), len(QUALITIES) - 1)])
 
 
-def draw_rectangles(generator: np.random.Generator, size: int) -> HoleMask:
-    """One to five rectangles [size, size] whose union covers 10 to 30 % of the image, by rejection."""
+def draw_rectangles(generator: np.random.Generator, size: int, area: tuple[float, float] = RECTANGLE_AREA) -> HoleMask:
+    """One to five rectangles [size, size] whose union covers a part of the image within ``area``, by rejection."""
     count = int(generator.integers(RECTANGLES[0], RECTANGLES[1] + 1))
-    low, high = RECTANGLE_AREA
+    low, high = area
     longest = max(2, round(size * high**0.5 * 1.5))
     while True:
         mask = np.zeros((size, size), dtype=np.bool_)
@@ -73,12 +73,14 @@ def draw_rectangles(generator: np.random.Generator, size: int) -> HoleMask:
             return mask
 
 
-def draw_inpainting_hole(generator: np.random.Generator, size: int) -> HoleMask:
+def draw_inpainting_hole(
+    generator: np.random.Generator, size: int, rectangle_area: tuple[float, float] = RECTANGLE_AREA
+) -> HoleMask:
     """A free-form mask or rectangles, [size, size]."""
     if generator.random() < FREEFORM_RATE:
         words = generator.integers(0, 1 << 32, size=words_per_candidate(_BRUSH), dtype=np.uint32)
         return freeform_mask(words, size, _BRUSH)
-    return draw_rectangles(generator, size)
+    return draw_rectangles(generator, size, rectangle_area)
 
 
 def draw_uncropping_hole(generator: np.random.Generator, size: int) -> HoleMask:
@@ -88,7 +90,13 @@ def draw_uncropping_hole(generator: np.random.Generator, size: int) -> HoleMask:
     return fixed_hole(_SIDES[int(generator.integers(0, len(_SIDES)))], size)
 
 
-def degrade(family: Family, image: ImageU8, generator: np.random.Generator) -> tuple[ImageU8, HoleMask | None]:
+def degrade(
+    family: Family,
+    image: ImageU8,
+    generator: np.random.Generator,
+    *,
+    rectangle_area: tuple[float, float] = RECTANGLE_AREA,
+) -> tuple[ImageU8, HoleMask | None]:
     """The condition [H, W, 3] uint8 (a hole is not yet filled) and the hole [H, W], None where all is predicted."""
     match family:
         case Family.COLORIZE:
@@ -96,6 +104,6 @@ def degrade(family: Family, image: ImageU8, generator: np.random.Generator) -> t
         case Family.JPEG:
             return decode_jpeg(encode_jpeg(image, draw_quality(generator))), None
         case Family.INPAINT:
-            return image, draw_inpainting_hole(generator, image.shape[0])
+            return image, draw_inpainting_hole(generator, image.shape[0], rectangle_area)
         case Family.UNCROP:
             return image, draw_uncropping_hole(generator, image.shape[0])

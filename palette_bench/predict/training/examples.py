@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from palette_bench.artifacts.seeds import generator_of
 from palette_bench.images.types import HoleMask, ImageU8
 from palette_bench.predict.models.diffusion import DiffusionConfig, gamma_of
-from palette_bench.predict.training.degradations import Family, degrade
+from palette_bench.predict.training.degradations import RECTANGLE_AREA, Family, degrade
 
 Floats32 = NDArray[np.float32]
 
@@ -61,6 +61,7 @@ class ExampleStream:
     diffusion: DiffusionConfig
     seed: int
     global_batch: int
+    rectangle_area: tuple[float, float] = RECTANGLE_AREA
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The examples of these global indices."""
@@ -77,18 +78,20 @@ class ExampleStream:
             draws[row] = generator.random(2)
             if self.diffusion.stratified:
                 draws[row, 0] = (draws[row, 0] + index % self.global_batch) / self.global_batch
-            given, hidden = degrade(family, pixels, generator)
+            given, hidden = degrade(family, pixels, generator, rectangle_area=self.rectangle_area)
             noise[row] = generator.standard_normal(shape[1:], dtype=np.float32)
             image[row] = to_signed(pixels)
             condition[row] = to_signed(given)
             if hidden is not None:
-                fill_hole(condition[row], hidden, noise[row] if self.diffusion.share_fill_noise else None, generator)
+                fill_hole(condition[row], hidden, generator)
                 hole[row, 0] = hidden
         gamma = gamma_of(draws, self.diffusion.gamma_distribution)
         return Batch(condition, image, hole, noise, gamma, np.asarray(indices, dtype=np.int64))
 
 
-def fill_hole(condition: Floats32, hole: HoleMask, noise: Floats32 | None, generator: np.random.Generator) -> None:
-    """Fill the hole of a condition [3, H, W] in place with N(0, 1): ``noise``, or fresh draws."""
-    fill = generator.standard_normal(condition.shape, dtype=np.float32) if noise is None else noise
-    np.copyto(condition, fill, where=hole[None])
+def fill_hole(condition: Floats32, hole: HoleMask, generator: np.random.Generator) -> None:
+    """Fill the hole of a condition [3, H, W] in place with fresh draws of N(0, 1).
+
+    Never with the noise of the noisy image: that is what the network is to find.
+    """
+    np.copyto(condition, generator.standard_normal(condition.shape, dtype=np.float32), where=hole[None])

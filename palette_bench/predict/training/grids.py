@@ -51,7 +51,9 @@ class SampleGrid:
         self.examples = []
         for number, family in enumerate(Family):
             if recipe.families.get(family):
-                stream = ExampleStream(source, {family: 1.0}, recipe.diffusion, recipe.seed, PER_FAMILY)
+                stream = ExampleStream(
+                    source, {family: 1.0}, recipe.diffusion, recipe.seed, PER_FAMILY, recipe.rectangle_area
+                )
                 first = FIRST + number * PER_FAMILY
                 self.examples.append(_Examples(family, stream.batch(range(first, first + PER_FAMILY))))
 
@@ -83,11 +85,8 @@ class SampleGrid:
             return call_network(run, condition, noisy, gamma)
 
         generators = [generator_of(int(index), SAMPLE_STREAM) for index in batch.indices]
-        first = [batch.noise] if recipe.share_fill_noise and one.family.masked else []
 
         def noise() -> Tensor:
-            if first:
-                return put(first.pop())
             shape = batch.image.shape[1:]
             return put(np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in generators]))
 

@@ -8,7 +8,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ METRICS_FILE = "metrics.jsonl"
 RECIPE_FILE = "recipe.json"
 SAMPLES_FOLDER = "samples"
 QUARTILES = 4
+GONE = {"share_fill_noise": False}
+"""Keys that recipes had once, with the value under which a run goes on."""
 END = ("steps", "cool_down")
 """The keys of a recipe that say how it ends; what comes before does not depend on them."""
 
@@ -48,7 +50,9 @@ END = ("steps", "cool_down")
 class Options:
     """How a training runs; nothing here moves the stream of examples.
 
-    ``stop_at`` ends the run early at a step, to be continued. ``microbatch`` 0 is the whole share of a rank.
+    ``checkpoint_minutes`` saves after so many minutes too, whatever the step; 0 does not. A step whose gradient is not
+    finite is left out and counted; ``bad_steps`` of them in a row end the run. ``stop_at`` ends the run early at a
+    step, to be continued. ``microbatch`` 0 is the whole share of a rank.
     ``bfloat16`` computes in bfloat16 on a processor too, as on a GPU. ``recompute_above`` is the widest side whose
     activations are kept. ``initial`` are weights to begin with, not random ones; it matters at the first step alone.
     """
@@ -60,6 +64,8 @@ class Options:
     checkpoint_every: int = 10_000
     keep: int = 2
     keep_every: int = 0
+    checkpoint_minutes: float = 0.0
+    bad_steps: int = 3
     log_every: int = 100
     samples_every: int = 0
     tensorboard: bool = False
@@ -220,6 +226,7 @@ class _Trainer:
         self.parallel = runnable if isinstance(runnable, DistributedDataParallel) else None
         self.run = torch.compile(runnable) if options.compile else runnable
         self.step = 0
+        self.bad_in_a_row = self.bad = 0
 
     def begin_with(self, path: Path) -> None:
         """Take the weights of a file in place of random ones. Raises InputError for those of another network."""
@@ -233,10 +240,12 @@ class _Trainer:
         self.network.load_state_dict(dict(checkpoint.model))
         for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
             average.copy_(checkpoint.ema[name])
-            if checkpoint.step and self.muon is not None and name in self.matrices:
+            if f"{name}.first" not in checkpoint.optimizer:
+                continue
+            if self.muon is not None and name in self.matrices:
                 momentum = _as_matrix(torch.empty_like(parameter).copy_(checkpoint.optimizer[f"{name}.first"]))
                 self.muon.state[self.matrices[name]] = {"momentum_buffer": momentum}
-            elif checkpoint.step:
+            else:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(checkpoint.step), device=self.rank.device),
                     # Laid out as the parameter is: the fused kernel walks through memory, not through indices.
@@ -251,9 +260,8 @@ class _Trainer:
         for name, parameter in zip(self.names, self.parameters, strict=True):
             state = self.optimizer.state.get(parameter)
             if self.muon is not None and name in self.matrices:
-                if self.step:
-                    flat = self.muon.state[self.matrices[name]]["momentum_buffer"]
-                    moments[f"{name}.first"] = _as_filters(flat, parameter)
+                if flat := self.muon.state.get(self.matrices[name]):
+                    moments[f"{name}.first"] = _as_filters(flat["momentum_buffer"], parameter)
             elif state:
                 moments[f"{name}.first"], moments[f"{name}.second"] = state["exp_avg"], state["exp_avg_sq"]
         model = dict(zip(self.names, (parameter.detach() for parameter in self.parameters), strict=True))
@@ -287,14 +295,31 @@ class _Trainer:
         return losses if recipe.kind is Kind.REGRESSION else losses * weight_of(gamma, recipe.loss_target, recipe.loss)
 
     def update(self) -> Tensor:
-        """One step of Adam with the gradients at hand, and of the average; returns the norm of the gradient."""
+        """One step with the gradients at hand, and of the average; returns the norm of the gradient.
+
+        Without a finite norm, nothing but the count of such steps changes.
+        """
         recipe = self.recipe
         limit = recipe.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        # Averaged over the ranks, the gradient is finite on all of them or on none.
+        if not bool(torch.isfinite(norm)):
+            self.network.zero_grad(set_to_none=True)
+            for state in self.optimizer.state.values():
+                # A run that goes on from a checkpoint counts Adam's steps as the run's.
+                state["step"] += 1
+            self.step += 1
+            self.bad_in_a_row, self.bad = self.bad_in_a_row + 1, self.bad + 1
+            return norm
+        self.bad_in_a_row = 0
         rate = recipe.rate_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        first = not self.optimizer.state
         self.optimizer.step()
+        if first and self.step:
+            for state in self.optimizer.state.values():
+                state["step"].fill_(self.step + 1)
         if self.muon is not None:
             self.muon.param_groups[0]["lr"] = recipe.rate_at(self.step, recipe.muon_rate)
             for name, matrix in self.matrices.items():
@@ -354,6 +379,8 @@ class _Log:
         """The line for the ``steps`` steps up to ``step``, over all ranks."""
         losses = torch.cat(self.losses).double()
         quartile = torch.from_numpy(gamma_quartile(np.concatenate(self.gammas))).to(losses.device)
+        finite = torch.isfinite(losses)
+        losses, quartile = losses[finite], quartile[finite]
         sums = torch.zeros(QUARTILES, 2, dtype=torch.float64, device=losses.device)
         sums[:, 0].index_add_(0, quartile, losses)
         sums[:, 1].index_add_(0, quartile, torch.ones_like(losses))
@@ -362,8 +389,8 @@ class _Log:
         line: dict[str, object] = {
             "step": step,
             "images": step * self.recipe.batch,
-            "loss": float(table[:, 0].sum() / table[:, 1].sum()),
-            "gradient_norm": float(norm),
+            "loss": float(table[:, 0].sum() / table[:, 1].sum()) if bool(table[:, 1].sum() > 0) else None,
+            "gradient_norm": float(norm) if math.isfinite(float(norm)) else None,
             "images_per_second": round(steps * self.recipe.batch / seconds, 2),
         }
         if self.recipe.kind is Kind.PALETTE:
@@ -393,6 +420,7 @@ def _check_recipe(recipe: Recipe, found: Checkpoint, where: Path) -> None:
     What a run of an older version of the program does not name was as is the default now.
     """
     now, then = recipe.canonical(), Recipe().canonical() | dict(found.recipe)
+    then = {name: value for name, value in then.items() if name not in GONE or value != GONE[name]}
     steps, cool_down = then["steps"], then["cool_down"]
     begun = isinstance(steps, int) and isinstance(cool_down, int) and 0 < cool_down > steps - found.step
     free = () if begun or recipe.cools_at(found.step) else END
@@ -438,16 +466,24 @@ def _train(
     microbatch = _microbatch_of(recipe, options, rank)
     trainer = _Trainer(recipe, options, rank)
     _begin_or_go_on(trainer, source, out)
+    if len(set(steps := rank.each(trainer.step))) > 1:
+        raise InputError(
+            "the processes of this training do not stand at one step",
+            where=out,
+            expected="the same checkpoint for every process",
+            found=", ".join(f"rank {number}: step {step}" for number, step in enumerate(steps)),
+            next_step="give --out a folder that all machines share",
+        )
     last = min(recipe.steps, options.stop_at if options.stop_at is not None else recipe.steps)
     if rank.leads:
         _forget_after(out / METRICS_FILE, trainer.step)
     log = _Log(recipe) if rank.leads or rank.world > 1 else None
     show = _Shown(source, recipe, out, options, step=trainer.step) if rank.leads else None
-    stream = ExampleStream(source, recipe.families, recipe.diffusion, recipe.seed, recipe.batch)
+    stream = ExampleStream(source, recipe.families, recipe.diffusion, recipe.seed, recipe.batch, recipe.rectangle_area)
     microbatches = _Microbatches(stream, recipe, rank, microbatch)
     per_step = microbatches.per_step
     batches = _prefetched(microbatches, trainer.step * per_step, last * per_step, options.workers)
-    saved, logged = trainer.step, trainer.step
+    saved, logged, saved_at = trainer.step, trainer.step, time.monotonic()
     label = f"training {recipe.kind.value} ({count_parameters(trainer.network) / 1e6:.2f} M parameters)"
     interrupted = False
 
@@ -472,16 +508,19 @@ def _train(
             ends = interrupted or trainer.step == last
             if log is not None and (ends or trainer.step % options.log_every == 0):
                 line = log.line(trainer.step, trainer.step - logged, norm, rank)
+                if trainer.bad:
+                    line["steps_left_out"] = trainer.bad
                 logged = trainer.step
                 log.restart()
-                _check_finite(trainer.step, {name: line[name] for name in ("loss", "gradient_norm")}, out, saved)
                 if show is not None:
                     show.line(line)
-            if ends or trainer.step % options.checkpoint_every == 0:
-                _check_finite(trainer.step, {"gradient_norm": float(norm)}, out, saved)
+            if trainer.bad_in_a_row >= options.bad_steps:
+                raise _broken_down(trainer, norm, out, saved)
+            late = options.checkpoint_minutes > 0 and time.monotonic() - saved_at >= 60.0 * options.checkpoint_minutes
+            if ends or trainer.step % options.checkpoint_every == 0 or rank.agrees_on(late):
                 if rank.leads:
                     checkpoints.save(out, trainer.checkpoint(), keep=options.keep, keep_every=options.keep_every)
-                saved = trainer.step
+                saved, saved_at = trainer.step, time.monotonic()
                 rank.wait()
             due = trainer.step == last or (options.samples_every and trainer.step % options.samples_every == 0)
             if options.samples_every and due and not interrupted:
@@ -547,11 +586,10 @@ def _write_line(path: Path, line: dict[str, object]) -> None:
         stream.write(json.dumps(line) + "\n")
 
 
-def _check_finite(step: int, numbers: Mapping[str, object], out: Path, saved: int) -> None:
-    if any(not (isinstance(value, float) and math.isfinite(value)) for value in numbers.values()):
-        raise InputError(
-            "the training broke down: loss or gradient is not finite",
-            where=out,
-            found=", ".join(f"{name} {value}" for name, value in numbers.items()) + f" at step {step}",
-            next_step=f"go on from step {saved} with a lower learning_rate or clip_norm = 1.0 in a new folder",
-        )
+def _broken_down(trainer: _Trainer, norm: Tensor, out: Path, saved: int) -> InputError:
+    return InputError(
+        "the training broke down: the gradient is not finite",
+        where=out,
+        found=f"gradient_norm {float(norm)} at step {trainer.step}, {trainer.bad_in_a_row} steps in a row",
+        next_step=f"go on from step {saved} with a lower learning_rate or clip_norm = 1.0 in a new folder",
+    )

@@ -32,6 +32,16 @@ class Rank:
         """Whether the flag is set in any process."""
         return bool(self.summed(torch.tensor([float(flag)], device=self.device)).item() > 0)
 
+    def agrees_on(self, flag: bool) -> bool:
+        """The flag of the process that writes; no sums are made where it is the only one."""
+        return self.any(flag and self.leads) if self.world > 1 else flag
+
+    def each(self, number: int) -> list[int]:
+        """The numbers that all processes have, in the order of their ranks."""
+        table = torch.zeros(self.world, dtype=torch.float64, device=self.device)
+        table[self.number] = number
+        return [int(value) for value in self.summed(table).tolist()]
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.world > 1:

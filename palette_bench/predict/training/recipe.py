@@ -66,6 +66,7 @@ _Count = Annotated[int, Ge(0)]
 _Number = Annotated[float, Ge(0)]
 _Below1 = Annotated[float, Ge(0), Lt(1)]
 _SOME = schema.Fits(lambda rates: sum(rates.values()) > 0, "one rate above 0, such as { inpaint = 1.0 }")
+_AREA = schema.Fits(lambda part: part[0] < part[1] <= 1.0, "two parts of an image, the lesser first")
 _Family = Annotated[str, schema.Fits(lambda name: name in set(Family), f"one of {', '.join(Family)}")]
 
 
@@ -75,7 +76,8 @@ class Recipe:
 
     ``tasks`` are relative rates. ``batch`` is the global batch, divided among ranks and microbatches. ``ema_warm_up``
     makes the decay min(ema, (1 + step) / (10 + step)). ``cool_down`` is over how many last steps the learning rate
-    falls linearly to 0; 0, the paper's, keeps it to the end. ``clip_norm`` 0 clips nothing (the paper's preset).
+    falls linearly to 0; 0, the paper's, keeps it to the end. ``rectangle_area`` is what part of an image the rectangles
+    of inpainting cover together, at least and at most. ``clip_norm`` 0 clips nothing (the paper's preset).
     """
 
     FILE: ClassVar = schema.File("training recipe", next_step="correct these lines of the card")
@@ -108,7 +110,7 @@ class Recipe:
     stratified: bool = False
     mask_norm: MaskNorm = MaskNorm.IMAGE
     known: KnownRegion = KnownRegion.CLEAN
-    share_fill_noise: bool = False
+    rectangle_area: Annotated[tuple[_Number, _Number], _AREA] = (0.1, 0.3)
     seed: Annotated[_Count, Lt(1 << 63)] = 0
 
     def faults(self) -> Iterator[Problem]:
@@ -126,7 +128,6 @@ class Recipe:
             stratified=self.stratified,
             mask_norm=self.mask_norm,
             known=self.known,
-            share_fill_noise=self.share_fill_noise,
         )
 
     @property
@@ -203,7 +204,6 @@ def check_runs_as_trained(recipe: Recipe, card: Card) -> None:
     }
     if recipe.kind is Kind.PALETTE:
         pairs["known"] = recipe.known, config.known
-        pairs["share_fill_noise"] = recipe.share_fill_noise, config.share_fill_noise
     problems = [
         Problem("differs", name, f"[training] {_plain(there)}, [config] {_plain(here)}")
         for name, (there, here) in pairs.items()

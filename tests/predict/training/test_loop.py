@@ -31,6 +31,7 @@ from palette_bench.predict.training import checkpoints, loop
 from palette_bench.predict.training.examples import Batch, ExampleStream
 from palette_bench.predict.training.export import export_weights
 from palette_bench.predict.training.loop import Options
+from palette_bench.predict.training.ranks import Rank
 from palette_bench.predict.training.recipe import Kind, Recipe
 from palette_bench.predict.training.sources import SceneStream
 from tests.predict.tiny_network import network_of
@@ -332,12 +333,61 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Pat
     assert run(recipe(), tmp_path / "tame").finished
 
 
+def broken_at(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
+    """Let the loss of these steps, counted from 0, not be a number."""
+    losses = loop._Trainer.losses
+
+    def broken(trainer: loop._Trainer, batch: Batch) -> Tensor:
+        return losses(trainer, batch) * (math.nan if trainer.step in steps else 1.0)
+
+    monkeypatch.setattr(loop._Trainer, "losses", broken)
+
+
+@pytest.mark.parametrize("changes", [{}, FAST])
+def test_a_step_that_is_no_number_is_left_out_and_counted(
+    changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_at(monkeypatch, 0, 3)
+    run(recipe(**changes), tmp_path / "whole", Options(log_every=1, checkpoint_every=1, keep=9))
+    models = [checkpoints.load(checkpoints.folder_of(tmp_path / "whole", step)).model for step in (3, 4, 5)]
+    assert distance(models[0], models[1]) == 0.0 < distance(models[1], models[2])
+    lines = metrics(tmp_path / "whole")
+    assert [line.get("steps_left_out") for line in lines] == [1, 1, 1, 2, 2, 2]
+    assert [line["loss"] is None for line in lines] == [True, False, False, True, False, False]
+    for stop in (1, 4, None):
+        run(recipe(**changes), tmp_path / "parts", Options(log_every=1, stop_at=stop))
+    assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
+
+
+def test_steps_that_are_no_numbers_end_the_run_when_they_do_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_at(monkeypatch, 2, 3, 4, 5)
+    with pytest.raises(InputError, match="2 steps in a row"):
+        run(recipe(), tmp_path, Options(log_every=1, bad_steps=2))
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_run_saves_by_the_clock_too(tmp_path: Path) -> None:
+    run(recipe(), tmp_path / "often", Options(checkpoint_minutes=1e-9, keep=9))
+    assert checkpoints.steps_of(tmp_path / "often") == [1, 2, 3, 4, 5, 6]
+    run(recipe(), tmp_path / "seldom", Options(checkpoint_minutes=60.0, keep=9))
+    assert checkpoints.steps_of(tmp_path / "seldom") == [6]
+
+
+def test_processes_that_stand_at_different_steps_do_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rank, "each", lambda _, number: [number, number + 2])
+    with pytest.raises(InputError, match="rank 0: step 0, rank 1: step 2"):
+        run(recipe(), tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     run(recipe(), tmp_path, Options(checkpoint_every=1, keep=2, keep_every=3))
     assert checkpoints.steps_of(tmp_path) == [3, 5, 6]
 
 
-@pytest.mark.parametrize("changes", [{}, {"kind": "regression"}, {"share_fill_noise": True, "dropout": 0.2}])
+@pytest.mark.parametrize("changes", [{}, {"kind": "regression"}, {"dropout": 0.2}])
 def test_sample_grids_disturb_nothing(changes: dict[str, object], tmp_path: Path) -> None:
     what = recipe(**changes)
     run(what, tmp_path / "without")

@@ -55,6 +55,8 @@ def test_mistakes_are_reported_together() -> None:
         ("batch", True),
         ("seed", 1 << 63),
         ("betas", [0.9, 1.0]),
+        ("rectangle_area", [0.3, 0.1]),
+        ("rectangle_area", [0.5, 1.5]),
         ("tasks", {}),
         ("tasks", {"inpaint": 0.0}),
         ("tasks", {"inpaint": "often"}),
@@ -114,7 +116,6 @@ def test_the_recipes_that_ship_are_readable() -> None:
         ("output", "velocity"),
         ("noisy_input", "wiener"),
         ("known", "noised"),
-        ("share_fill_noise", True),
         ("kind", "regression"),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from palette_bench.artifacts.seeds import generator_of
 from palette_bench.images.types import ImageU8
@@ -21,7 +22,9 @@ STEPS = 2
 
 
 def stream_of(what: Recipe, source: TrainingSource | None = None) -> ExampleStream:
-    return ExampleStream(source or SceneStream(), what.families, what.diffusion, what.seed, what.batch)
+    return ExampleStream(
+        source or SceneStream(), what.families, what.diffusion, what.seed, what.batch, what.rectangle_area
+    )
 
 
 def divided(what: Recipe, world: int, microbatch: int, source: TrainingSource | None = None) -> Iterator[Batch]:
@@ -84,13 +87,24 @@ def test_no_two_examples_share_their_noise() -> None:
     assert np.abs(np.corrcoef(flat) - np.eye(16)).max() < 0.1
 
 
-def test_a_hole_is_filled_with_noise_of_its_own_unless_it_is_to_be_shared() -> None:
-    tasks = {"inpaint": 1.0}
-    own, shared = (stream_of(recipe(tasks=tasks, share_fill_noise=share)).batch(range(4)) for share in (False, True))
-    for batch, same in ((own, False), (shared, True)):
-        inside = np.broadcast_to(batch.hole > 0, batch.noise.shape)
-        assert np.array_equal(batch.condition[inside], batch.noise[inside]) == same
-        assert np.array_equal(batch.condition[~inside], batch.image[~inside])
+def test_a_hole_is_filled_with_noise_that_does_not_tell_the_noise_to_be_found() -> None:
+    batch = stream_of(recipe(tasks={"inpaint": 1.0})).batch(range(16))
+    inside = np.broadcast_to(batch.hole > 0, batch.noise.shape)
+    assert abs(np.corrcoef(batch.condition[inside], batch.noise[inside])[0, 1]) < 0.05
+    assert batch.condition[inside].std() == pytest.approx(1.0, abs=0.05)
+    assert np.array_equal(batch.condition[~inside], batch.image[~inside])
+
+
+def test_rectangles_cover_what_the_recipe_says() -> None:
+    def parts(**changes: object) -> NDArray[np.float64]:
+        holes = stream_of(recipe(tasks={"inpaint": 1.0}, **changes)).batch(range(200)).hole
+        return np.array([hole.mean() for hole in holes])
+
+    narrow, wide = parts(), parts(rectangle_area=[0.55, 0.6])
+    within = (wide >= 0.55) & (wide <= 0.6)
+    # Four masks in ten are rectangles.
+    assert 0.25 < within.mean() < 0.55
+    assert ((narrow >= 0.55) & (narrow <= 0.6)).mean() < 0.1
 
 
 def test_tasks_are_drawn_at_their_rates() -> None:
