@@ -193,7 +193,7 @@ class ResultRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Saved(ResultRecord):
+class SavedRecord(ResultRecord):
     """A record as its file holds it: with the digest of its items."""
 
     items_sha256: Digest
@@ -294,7 +294,7 @@ def read_record(where: Path) -> RecordFile:
             found=f"content with the seal {fingerprint(body)}",
             next_step=f"restore the file, or {AGAIN}",
         )
-    saved = schema.load(_Saved, body, where=path)
+    saved = schema.load(SavedRecord, body, where=path)
     record = ResultRecord(**{field.name: getattr(saved, field.name) for field in fields(ResultRecord)})
     return RecordFile(path, record, saved.items_sha256)
 

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from palette_bench.artifacts.evalset import SetFile
-from palette_bench.artifacts.record import ResultRecord
+from palette_bench.artifacts.record import SavedRecord
 from palette_bench.common import schema
 from palette_bench.predict.card import Card
 from palette_bench.predict.training.recipe import Recipe
@@ -22,19 +23,27 @@ KINDS: Mapping[str, type[object]] = {
     "panorama": Account,
     "paper": PaperFile,
     "protocol": Protocol,
-    "record": ResultRecord,
+    "record": SavedRecord,
     "regression": ManifestFile,
     "set": SetFile,
     "training": Recipe,
 }
 
 
+SEALED = ("entry", "record")
+
+
 def written() -> dict[str, str]:
     """The text of every schema by its file name."""
-    return {
-        f"{name}.schema.json": json.dumps(schema.json_schema(kind), indent=2, sort_keys=True) + "\n"
-        for name, kind in KINDS.items()
-    }
+    return {f"{name}.schema.json": _text(name, kind) for name, kind in KINDS.items()}
+
+
+def _text(name: str, kind: type[object]) -> str:
+    made: Any = schema.json_schema(kind)
+    if name in SEALED:
+        made["properties"][schema.SEAL] = {"type": "string", "description": "sha256 of the canonical JSON of the rest"}
+        made["required"].append(schema.SEAL)
+    return json.dumps(made, indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
