@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import palette_bench as pb
 from tests.docs.documented import ROOT, every_command, examples
 
 PAGES = sorted(
@@ -100,7 +101,7 @@ def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_site_is_built_and_has_every_command(tmp_path: Path) -> None:
+def test_the_site_is_built_and_has_every_command_and_public_name(tmp_path: Path) -> None:
     result = build(ROOT, tmp_path / "site")
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "site" / "commands" / "index.html").read_text()
@@ -110,6 +111,10 @@ def test_the_site_is_built_and_has_every_command(tmp_path: Path) -> None:
         for one in examples(name, command):
             assert all(html.escape(word) in page for word in one.words[1:3]), one.line
     assert (tmp_path / "site" / "search" / "search_index.json").is_file()
+    page = (tmp_path / "site" / "api" / "index.html").read_text()
+    documented = set(re.findall(r'id="palette_bench\.(?:\w+\.)*(\w+)"', page))
+    assert {*pb.__all__} - {"__version__", "errors", "metrics"} <= documented
+    assert {*pb.metrics.__all__, "InputError"} <= documented
 
 
 @pytest.mark.parametrize("link", ["[nowhere](nothing.md)", "[nowhere](scoring.md#nothing)"])

@@ -105,7 +105,7 @@ def test_compare_in_ci(quickstart: Quickstart) -> None:
 
 
 def test_the_notebook_runs(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the repository"
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -115,7 +115,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_fails_is_found(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)
     notebook.cells = [notebook.cells[1], nbformat.v4.new_code_cell("pb.nothing")]
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
     with pytest.raises(CellExecutionError):
