@@ -352,11 +352,17 @@ def compare(left: Result | PathLike, right: Result | PathLike, *, only: Sequence
 
 
 def table(number: str, results: Sequence[Result | PathLike] = (), *, set_name: str | None = None) -> "Table":
-    """A table of the paper with results in their place; ``number`` as printed, such as ``"3"``."""
+    """A table of the paper with results in their place; ``number`` as printed, such as ``"3"``.
+
+    ``set_name`` keeps the columns of one set; ``"scenes32"`` gives that set's own table.
+    """
     from palette_bench.publish.tables import printed
     from palette_bench.publish.tables.paper import fill
+    from palette_bench.publish.tables.scenes32 import SCENES32, scenes32_table
 
     records = [given.record if isinstance(given, Result) else read_record(Path(given)).record for given in results]
+    if set_name == SCENES32:
+        return scenes32_table(number, records)
     return fill(printed.table(number), records, only_set=set_name)
 
 

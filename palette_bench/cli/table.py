@@ -74,6 +74,7 @@ def command(
     from palette_bench.publish.tables.citations import bibliography
     from palette_bench.publish.tables.methods import methods
     from palette_bench.publish.tables.render import Format, latex_rows, written
+    from palette_bench.publish.tables.scenes32 import scenes32_table
 
     if number is None:
         _list(set_name, as_json=as_json)
@@ -94,7 +95,7 @@ def command(
         raise UsageError("the miniature's tables have no fool rates", expected="records of score", found=studies[0])
     records = _records(tuple(path for path in results if path not in studies))
     if set_name == SCENES32:
-        table = _miniature(number, records)
+        table = scenes32_table(number, records)
     else:
         table = _paper(number, records, set_name, studies, later=later)
     text = methods(table)
@@ -155,40 +156,6 @@ def _paper(
 
         found = [read_study_record(path) for path in studies]
     return fill(printed, records, others=others, studies=found, only_set=set_name)
-
-
-def _miniature(number: str, records: list["ResultRecord"]) -> "Table":
-    from palette_bench.common.errors import UsageError
-    from palette_bench.publish.tables.layout import layouts as all_layouts
-    from palette_bench.publish.tables.layout import records_needed
-    from palette_bench.publish.tables.paper import fill_layout
-
-    layouts = all_layouts()
-    layout = next((layout for layout in layouts if layout.number.lower() == number.lower()), None)
-    if layout is None:
-        raise UsageError(
-            "scenes32 has no such table",
-            expected=f"one of {', '.join(layout.number for layout in layouts)}",
-            found=number,
-        )
-    return fill_layout(layout, _shipped(records_needed([layout])), records)
-
-
-def _shipped(wanted: list[tuple[str, str, int]]) -> dict[tuple[str, str], "ResultRecord"]:
-    """The miniature's records that are there, by task and model."""
-    from importlib.resources import as_file
-
-    from palette_bench.artifacts.record import read_record
-    from palette_bench.common import resources
-
-    folder = resources.leaderboards() / SCENES32 / "records"
-    found = {}
-    for task, model, _ in wanted:
-        file = folder / task / f"{model}.json"
-        if file.is_file():
-            with as_file(file) as path:
-                found[task, model] = read_record(path).record
-    return found
 
 
 def _list(set_name: str | None, *, as_json: bool) -> None:
