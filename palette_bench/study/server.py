@@ -50,6 +50,7 @@ IDLE_SECONDS = 30 * 60
 TOUCH_SECONDS = 30
 """How old the note of a session's last request may be before one that stores nothing renews it."""
 MOST_BODY = 16 * 1024
+MOST_REMEMBERED = 10_000
 ASSETS = ("icon.svg", "study.css", "app.js", "exposure.js", "answers.js", "pointer.js", "server.js")
 _MIME = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 COOKIE = "study"
@@ -132,6 +133,7 @@ class StudyServer:
         # A rehearsal answers faster than people do.
         self._per_session = Limits(rate=25.0, burst=80.0) if limited else Limits(math.inf, math.inf)
         self._per_address = Limits(rate=60.0, burst=600.0) if limited else Limits(math.inf, math.inf)
+        self._current: OrderedDict[str, tuple[Session, Step]] = OrderedDict()
         self.app = self._build()
 
     def _build(self) -> ASGIApp:
@@ -367,8 +369,16 @@ class StudyServer:
                 store.touch(connection, session.id, now)
             return session, self._settle(connection, session, answered)
 
-        session, step = await self._write(work)
+        session, step = self._remember(token, await self._write(work))
         return JSONResponse(self.step_json(session, step))
+
+    def _remember(self, token: str, found: tuple[Session, Step]) -> tuple[Session, Step]:
+        """Keep a session's step, so that its images need no look into the database."""
+        self._current[token] = found
+        self._current.move_to_end(token)
+        while len(self._current) > MOST_REMEMBERED:
+            self._current.popitem(last=False)
+        return found
 
     def step_json(self, session: Session, step: Step) -> dict[str, object]:
         """A step as the rater's page gets it: nothing in it tells real from generated, or a catch trial from others."""
@@ -400,7 +410,7 @@ class StudyServer:
             session, answered = self._open(connection, token)
             return session, self._step(session, answered)
 
-        session, step = await self._write(work)
+        session, step = self._current.get(token) or self._remember(token, await self._write(work))
         side = self._names(session, step).get(name)
         if side is None or step.trial is None:
             raise PageError("not_found", 404)
@@ -420,6 +430,7 @@ class StudyServer:
         except ValidationError:
             return JSONResponse({"error": "this is not an answer"}, 400)
         session, step, feedback = await self._write(lambda c: self._store_answer(c, token, body))
+        self._remember(token, (session, step))
         described = {"saved": True, "next": self.step_json(session, step)}
         if feedback is not None:
             described["feedback"] = feedback
