@@ -4,6 +4,7 @@ python -m benchmarks.coverage gaussian
 python -m benchmarks.coverage scenes32
 python -m benchmarks.coverage wide --width 512 --count 500 --repetitions 400
 python -m benchmarks.coverage bootstrap
+python -m benchmarks.coverage fool-rate --repetitions 1000
 
 The truth is the mean of the metric over all repetitions: the metric's expectation at this n. The Monte Carlo error of a
 coverage c over R repetitions is sqrt(c (1 - c) / R). KID takes a quarter of the repetitions and the neighbour metrics,
@@ -30,6 +31,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from benchmarks import coverage_study  # noqa: E402
 from benchmarks.scenes32_facts import HALF  # noqa: E402
 from palette_bench.prepare.sources.scenes32 import CLASSES, Split, render, render_split  # noqa: E402
 from palette_bench.score.backbones.scenes32 import load  # noqa: E402
@@ -198,7 +200,7 @@ def bootstrap(title: str, world: World, count: int, resamples: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world", choices=("gaussian", "scenes32", "wide", "bootstrap"))
+    parser.add_argument("world", choices=("gaussian", "scenes32", "wide", "bootstrap", "fool-rate"))
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--count", type=int, default=2000, help="images a set")
     parser.add_argument("--metrics", choices=("all", "cheap", "kernel", "neighbours"), default="all")
@@ -206,6 +208,9 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=POOL, help="scenes of the pool")
     arguments = parser.parse_args()
     count, repetitions = arguments.count, arguments.repetitions
+    if arguments.world == "fool-rate":
+        coverage_study.show(repetitions)
+        return
     if arguments.world == "bootstrap":
         bootstrap("gaussian", Gaussian(64, 0.1, 10_000), count, 500)
         bootstrap("scenes32", Scenes(arguments.pool), count, 500)

@@ -1,6 +1,6 @@
 """Whether the intervals of fool rates cover: studies are simulated, and the intervals that hold the truth are counted.
 
-python -m benchmarks.coverage_study --repetitions 2000
+python -m benchmarks.coverage fool-rate --repetitions 1000
 
 Raters and items have rates of their own, normal around the truth with standard deviations 0.10 and 0.18 (between the
 published values of dgm-eval's raters and what SR3's appendix shows of items); a trial is a coin with the sum of both.
@@ -8,7 +8,6 @@ The truth is the mean over all raters and items that could have been drawn. The 
 repetitions is sqrt(c (1 - c) / R).
 """
 
-import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +60,12 @@ def coverage(*, items: int, raters: int, sets: int, repetitions: int, seed: int,
     return Coverage(held / repetitions, naive / repetitions, paired / repetitions, float(np.mean(widths)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=1000)
-    options = parser.parse_args()
+def show(repetitions: int) -> None:
+    """Print a line for each design; the second is the paper's."""
     print("items x raters x sets   two-way   binomial   differences   half width")
     for items, raters, sets in ((100, 50, 1), (50, 50, 2), (100, 20, 1), (20, 100, 1), (50, 10, 2)):
-        found = coverage(items=items, raters=raters, sets=sets, repetitions=options.repetitions, seed=1)
+        found = coverage(items=items, raters=raters, sets=sets, repetitions=repetitions, seed=1)
         print(
             f"{items:5} x {raters:3} x {sets}       {100 * found.two_way:6.1f} %   {100 * found.binomial:6.1f} %"
             f"   {100 * found.differences:6.1f} %      {100 * found.half_width:6.2f} points"
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -133,7 +133,7 @@ def test_the_planner_gives_the_widths_of_the_facts() -> None:
 
 
 def test_two_way_intervals_cover_where_the_binomial_does_not() -> None:
-    """A short form of ``python -m benchmarks.coverage_study``: the paper's design, 100 items and 50 raters."""
+    """A short form of ``python -m benchmarks.coverage fool-rate``: the paper's design, 100 items and 50 raters."""
     found = coverage(items=100, raters=50, sets=1, repetitions=250, seed=0)
     assert 0.91 <= found.two_way <= 0.99
     assert found.binomial <= 0.70
