@@ -84,8 +84,9 @@ def test_a_metric_that_is_not_installed_is_missed(mirror: Path) -> None:
     assert "pip install examples/mean_absolute_error" in done.stderr
 
 
-def test_add_a_set() -> None:
-    done = example("add_a_set.py")
+def test_add_a_set(tmp_path: Path) -> None:
+    # A home of its own: the sets of the others are shared with other tests.
+    done = example("add_a_set.py", PALETTE_BENCH_HOME=str(tmp_path / "own"))
     assert done.returncode == 0, done.stderr
     assert "<EvalSet my-pictures@1: 8 images of 64x64>" in done.stdout
     assert done.stdout.count("hidden, PSNR") == 8
