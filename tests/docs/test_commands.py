@@ -195,6 +195,9 @@ LINES = {
         "python -m palette_bench.score.backbones.scenes32_training --help", 0, "13 minutes"
     ),
     "python -m benchmarks.scenes32_facts": Run("python -m benchmarks.scenes32_facts --help", 0, "minutes"),
+    "python -m benchmarks.scenes32_next.simulation": Run(
+        "python -m benchmarks.scenes32_next.simulation --help", 0, "minutes"
+    ),
     **{
         f"python -m benchmarks.samplers {what} dpmpp_2m:5:logsnr --samples 16": Run(
             f"python -m benchmarks.samplers {what} dpmpp_2m:5:logsnr --samples 2 --scenes 8", 0, "minutes"
