@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from palette_bench.common.errors import UsageError
-from palette_bench.predict.models.samplers import Denoise, Keep, Noise, SamplerConfig, estimate_of
 from palette_bench.predict.models.schedules import TRAINING
 
 SCHEDULERS = tuple(
@@ -95,9 +94,16 @@ def build_scheduler(name: str, steps: int, options: Mapping[str, object]) -> Sch
     return cast(Scheduler, scheduler)
 
 
-def sample_with_diffusers(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) -> Tensor:
-    """``samplers.sample`` by a scheduler of diffusers. An image's later noise is seeded by its first."""
-    scheduler = build_scheduler(config.scheduler, config.steps, config.options)
+def sample_with_diffusers(
+    scheduler: Scheduler,
+    estimate_at: Callable[[Tensor, float], Tensor],
+    noise: Callable[[], Tensor],
+    keep: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """``samplers.sample`` by a scheduler of diffusers. An image's later noise is seeded by its first.
+
+    ``estimate_at(y, gamma)`` is the network's estimate of y_0 [n, 3, h, w].
+    """
     first = noise()
     more = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
@@ -107,7 +113,7 @@ def sample_with_diffusers(config: SamplerConfig, denoise: Denoise, noise: Noise,
         gamma = gamma_at(float(t))
         # Some schedulers keep y at another scale than that of training.
         scaled = scheduler.scale_model_input(y, t)
-        estimate = keep(estimate_of(scaled, denoise(keep(scaled), gamma), gamma))
+        estimate = keep(estimate_at(scaled, gamma))
         predicted = (scaled - math.sqrt(gamma) * estimate) / math.sqrt(1.0 - gamma)
         y = scheduler.step(predicted, t, y, return_dict=False, **more)[0]
     return keep(y)

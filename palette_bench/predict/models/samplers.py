@@ -18,6 +18,7 @@ from torch import Tensor
 
 from palette_bench.common import schema
 from palette_bench.common.errors import Problem, UsageError
+from palette_bench.predict.models.diffusers_bridge import build_scheduler, sample_with_diffusers
 from palette_bench.predict.models.schedules import (
     INFERENCE,
     SMALLEST_TRAINED,
@@ -171,8 +172,6 @@ def read_sampler(table: Mapping[str, object]) -> SamplerConfig:
     if problems:
         raise UsageError("a sampler's settings do not fit", problems=problems, next_step="see docs/sampling.md")
     if config.kind is SamplerKind.DIFFUSERS:
-        from palette_bench.predict.models.diffusers_bridge import build_scheduler
-
         build_scheduler(config.scheduler, config.steps, config.options)
     else:
         config.gammas()
@@ -208,9 +207,10 @@ def sample(config: SamplerConfig, denoise: Denoise, noise: Noise, keep: Keep) ->
         case SamplerKind.DPMPP_2M_SDE:
             return _dpmpp_2m(config, denoise, noise, keep, eta=config.eta)
         case SamplerKind.DIFFUSERS:
-            from palette_bench.predict.models.diffusers_bridge import sample_with_diffusers
-
-            return sample_with_diffusers(config, denoise, noise, keep)
+            scheduler = build_scheduler(config.scheduler, config.steps, config.options)
+            return sample_with_diffusers(
+                scheduler, lambda y, gamma: estimate_of(y, denoise(keep(y), gamma), gamma), noise, keep
+            )
 
 
 def estimate_of(y: Tensor, predicted: Tensor, gamma: float) -> Tensor:
