@@ -21,6 +21,7 @@ SECTIONS = {
         "doctor": "Check that scoring would work here, and how fast.",
     },
     "Prepare": {
+        "sources": "Say once where ImageNet and Places365 are.",
         "prepare": "Make a frozen evaluation set from a protocol and source images.",
         "sets": "List protocols and prepared sets.",
         "verify": "Recompute every digest of a prepared set.",

@@ -17,7 +17,11 @@ Examples:
   palette-bench prepare scenes32"""
 )
 @click.argument("protocol", metavar="PROTOCOL")
-@click.option("--source", type=ANY_PATH, help="Folder of images, or an uncompressed .tar, read in place.")
+@click.option(
+    "--source",
+    type=ANY_PATH,
+    help="Folder of images, an uncompressed .tar, or parquet, read in place.  [default: palette-bench sources]",
+)
 @click.option("--labels", type=ANY_PATH, help="File of 'name label' lines, or the devkit's ground truth or folder.")
 @click.option("--list", "list_file", type=ANY_PATH, help="Use these images instead, one name a line: a variant.")
 @click.option(

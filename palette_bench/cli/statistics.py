@@ -23,7 +23,9 @@ Examples:
   torchrun --nproc-per-node 2 -m palette_bench statistics imagenet-ctest10k --source /data/imagenet/val"""
 )
 @click.argument("name", metavar="SET")
-@click.option("--source", type=ANY_PATH, help="Folder or .tar with the reference images.")
+@click.option(
+    "--source", type=ANY_PATH, help="Folder or .tar with the reference images.  [default: palette-bench sources]"
+)
 @click.option("--labels", type=ANY_PATH, help="Label file of the source, where one is needed to read it.")
 @click.option("--reference", help="Which reference set.  [default: the protocol's own]")
 @click.option("--recipe", "recipe_name", help="The FID they are for.  [default: the headline FID]")

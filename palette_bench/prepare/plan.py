@@ -13,6 +13,7 @@ from palette_bench.prepare.build import BuildPlan
 from palette_bench.prepare.masks import recognise
 from palette_bench.prepare.selection.select import select, with_list
 from palette_bench.prepare.sources.datasets import LabelledSource, open_source
+from palette_bench.prepare.sources.remembered import NAMES, find_source
 from palette_bench.prepare.sources.scene_source import check_drawing, open_scenes
 from palette_bench.prepare.sources.scenes32 import Split
 from palette_bench.protocol.definition import (
@@ -51,6 +52,8 @@ def make_plan(name: str, choices: Choices, *, progress: Progress) -> BuildPlan:
     if protocol.family is Family.SCENES32:
         return _scenes(protocol, choices)
     labelled = open_labelled(protocol, choices.source, choices.labels)
+    if choices.source is None:
+        progress.note(f"source: {labelled.source.where}")
     _say_left_out(labelled, progress)
     protocol = protocol.with_variant(geometry=choices.geometry, images=labelled.images)
     names: list[str] | None = None
@@ -95,12 +98,16 @@ def is_heif(path: str) -> bool:
 
 
 def open_labelled(protocol: Protocol, source: Path | None, labels: Path | None) -> LabelledSource:
-    """The source a user named, for this protocol. Raises UsageError when none was named."""
+    """The source a user named, for this protocol, or else the remembered one. Raises UsageError when there is none."""
+    if source is None and (known := find_source(protocol.family)) is not None:
+        source = known.path
     if source is None:
+        name = next((name for name, family in NAMES.items() if family is protocol.family), None)
         raise UsageError(
             f"{protocol.name} is made from image files",
             expected="--source with the folder or .tar that holds them",
             found="no --source",
+            next_step=f"say once where they are: palette-bench sources set {name} PATH" if name else None,
         )
     return open_source(protocol.family, source, labels)
 

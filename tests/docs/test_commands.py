@@ -97,6 +97,12 @@ LINES = {
         "palette-bench table 4 --format latex --rows mine results/imagenet-ctest10k-jpeg-qf5-mine", 0, PHOTOGRAPHS
     ),
     "palette-bench quickstart": Run("", 0, "the fixture ran it"),
+    "palette-bench sources set imagenet-val /data/imagenet/val": Run(
+        "palette-bench sources set imagenet-val photos", 0, PHOTOGRAPHS
+    ),
+    "palette-bench sources forget imagenet-val": Run(
+        "palette-bench sources set imagenet-val photos && palette-bench sources forget imagenet-val", 0, PHOTOGRAPHS
+    ),
     "palette-bench prepare imagenet-ctest10k --source /data/imagenet/val": Run(
         "palette-bench prepare folder --source photos --name mine --size 32", 0, PHOTOGRAPHS
     ),
