@@ -15,6 +15,7 @@ from palette_bench.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, is_lfs_point
 
 BELONGS_NOWHERE = "belongs to no item"
 FIRST_LOOKED_AT = 16
+_QUALITIES = frozenset(range(5, 100, 5))
 _WORD = r"(?:samples?|seed|run|rep|out|output|s|k|n|v)?"
 _SAMPLE_AT_END = re.compile(rf"(?:[_/.\- ]+{_WORD}[_\-# ]*(\d{{1,9}})| ?\((\d{{1,9}})\))$", re.ASCII | re.IGNORECASE)
 _SAMPLE_FOLDER = re.compile(rf"{_WORD}[_\-# ]*(\d{{1,9}})", re.ASCII | re.IGNORECASE)
@@ -22,12 +23,16 @@ _SAMPLE_FOLDER = re.compile(rf"{_WORD}[_\-# ]*(\d{{1,9}})", re.ASCII | re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An output with the item it is of. ``sample`` is None where its name has no number; ``folder`` is its folder's."""
+    """An output with the item it is of. ``sample`` is None where its name has no number; ``folder`` is its folder's.
+
+    ``bare`` is whether the folder's name is the number alone, which may be anything: a sample, or a JPEG quality.
+    """
 
     place: str | int
     index: int
     sample: int | None = None
     folder: int | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,11 @@ class Items:
             rest = "/".join(parts[start:])
             folder = _SAMPLE_FOLDER.fullmatch(parts[start - 1]) if start else None
             in_folder = int(folder[1]) if folder else None
+            bare = folder is not None and folder[0].isdigit()
             if (index := self.exactly(rest)) is not None:
-                return Placed(path, index, None, in_folder)
+                return Placed(path, index, None, in_folder, bare)
             if (match := _SAMPLE_AT_END.search(rest)) and (index := self.exactly(rest[: match.start()])) is not None:
-                return Placed(path, index, int(match[1] or match[2]), in_folder)
+                return Placed(path, index, int(match[1] or match[2]), in_folder, bare)
         return None
 
     def nearest(self, path: str) -> str:
@@ -131,13 +137,14 @@ def match(paths: Sequence[str], eval_set: EvalSet) -> Matched:
 def collect(placed: Sequence[Placed], problems: list[Problem], eval_set: EvalSet, ignored: int) -> Matched:
     """All outputs by item. Samples may be numbered in any way, but all items' alike.
 
-    Where files in several folders have one name, and the folders have numbers, these are the samples.
+    Where files in several folders have one name, and the folders have numbers, these are the samples. Bare ``10`` and
+    ``20`` are more likely JPEG qualities, and which one is meant is not guessed.
     """
     by_item: defaultdict[int, dict[int, str | int]] = defaultdict(dict)
-    unnumbered = [output.index for output in placed if output.sample is None]
-    in_folders = len(set(unnumbered)) < len(unnumbered) and all(
-        output.folder is not None for output in placed if output.sample is None
-    )
+    unnumbered = [output for output in placed if output.sample is None]
+    folders = sorted({-1 if output.folder is None else output.folder for output in unnumbered})
+    qualities = any(output.bare for output in unnumbered) and _QUALITIES.issuperset(folders)
+    in_folders = len({output.index for output in unnumbered}) < len(unnumbered) and folders[0] >= 0 and not qualities
     for output in placed:
         number = output.sample if output.sample is not None else output.folder if in_folders else 0
         samples = by_item[output.index]

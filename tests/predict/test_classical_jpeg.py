@@ -125,7 +125,7 @@ def test_a_configuration_moves_the_output_and_a_wrong_one_is_refused(method: typ
     for key, value in method.defaults.items():
         stronger = method(setting("jpeg-qf5", 64, config={key: 3 * value})).predict([one])[0]
         assert (stronger != plain).any(), key
-    with pytest.raises(InputError, match="configured wrongly"):
+    with pytest.raises(InputError, match="in a classical method"):
         method(setting("jpeg-qf5", 64, config={"quality": 5}))
     for task in ("colorize", "uncrop"):
         with pytest.raises(UsageError):
