@@ -79,7 +79,7 @@ def test_parts_and_two_ranks_make_the_folder_of_one(run: RunCommand, tmp_path: P
     [
         (("--model", "nonsense"), ExitCode.USAGE, "no such model"),
         (("--shard", "3/2"), ExitCode.USAGE, "I/N"),
-        (("--task", "nothing"), ExitCode.INPUT, "no prepared set has task nothing"),
+        (("--task", "nothing"), ExitCode.USAGE, "no such task"),
         (("--model", "classical-mirror", "--samples", "2"), ExitCode.USAGE, "would be the same"),
         (("--model", "classical-mirror", "--task", "colorize"), ExitCode.USAGE, "cannot do this task"),
         (("--model", "tests.predict.adapters:Raising"), ExitCode.INPUT, "ArithmeticError"),
