@@ -11,6 +11,9 @@ from PIL import Image
 from palette_bench.common.bits import CounterBits, sincos
 from palette_bench.images.types import ImageU8
 
+# One browser per test process: a second one could not be started beside it.
+from tests.e2e.browser import browser, page_of  # noqa: F401
+
 # Several test processes, each with a thread for every processor, would spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import filelock
 import pytest
 
-from tests.e2e.browser import browser, page_of  # noqa: F401
-
 
 @dataclass(frozen=True)
 class Quickstart:

@@ -194,7 +194,7 @@ def test_scoring_again_computes_nothing_and_one_change_one_image(
 
     changed = sorted(preds.glob("*.png"))[7]
     Image.fromarray(255 - np.asarray(Image.open(changed))).save(changed)
-    after = score(run, preds, "--jobs", 1)
+    after = score(run, preds, "--jobs", 1, "--replace")
     assert after["result_id"] != first["result_id"]
     assert seen == [1]
     assert len(decoded) == 2, "once in the gate, once for the network"

@@ -16,7 +16,7 @@ PALETTE, REGRESSION = "palette-scenes32-multitask", "regression-scenes32-multita
 
 def test_quickstart_prints_a_table_and_leaves_records(quickstart: Quickstart) -> None:
     assert quickstart.returncode == 0, quickstart.stderr
-    assert "scenes32 version 1, 2000 images a task" in quickstart.stdout
+    assert "scenes32 version 1, 2000 images per task" in quickstart.stdout
     for task, classical in RUNS.items():
         metrics = {}
         for model in (*classical, PALETTE, REGRESSION):
@@ -27,7 +27,7 @@ def test_quickstart_prints_a_table_and_leaves_records(quickstart: Quickstart) ->
             assert record["known_region_change"] in (0.0, None)
             assert 90 <= of_references["ca-scenes32"] <= 97
             assert of_references["fid-scenes32"] < 1 < metrics[model]["fid-scenes32"]
-            assert f"{metrics[model]['fid-scenes32']:.2f} ± " in quickstart.stdout
+            assert f"{metrics[model]['fid-scenes32']:.2f} ±" in quickstart.stdout
             assert len(list((quickstart.out / task / model).glob("*.png"))) == 2000
         # The paper's point in one line: what looks right is not what is near in every pixel. Tiles repeat what is
         # right, and this small generalist is level with them.

@@ -232,7 +232,7 @@ def test_numbers_of_classes_categories_and_hole_sizes(photos: EvalSet, tmp_path:
     )
     assert code == 0, err
     assert "class n02099601" in out
-    assert " ± " in out
+    assert "±" in out
 
 
 def test_every_recipe_on_request(photos: EvalSet, tmp_path: Path, run: RunCommand) -> None:

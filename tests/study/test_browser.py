@@ -12,7 +12,6 @@ import pytest
 
 from palette_bench.study.definition import Study
 from palette_bench.study.offline import export_static, import_answers
-from tests.e2e.browser import browser  # noqa: F401
 from tests.study.conftest import Serve
 from tests.study.served import Served
 from tests.study.worlds import small_study
@@ -25,7 +24,7 @@ OpenContext = Callable[..., "BrowserContext"]
 
 
 @pytest.fixture
-def context(browser: "Browser") -> "Iterator[OpenContext]":  # noqa: F811
+def context(browser: "Browser") -> "Iterator[OpenContext]":
     """``context(...)``: a new profile, closed after the test."""
     made: list[BrowserContext] = []
 
