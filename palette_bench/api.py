@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from palette_bench.artifacts import predictions as folder_of_predictions
 from palette_bench.artifacts.evalset import EvalSet, open_set
 from palette_bench.artifacts.predictions import Made, output_name
-from palette_bench.artifacts.record import Items, RecordFile, ResultRecord, parse_items, read_record, save
+from palette_bench.artifacts.record import (
+    ITEMS_FILE,
+    RECORD_FILE,
+    Items,
+    RecordFile,
+    ResultRecord,
+    parse_items,
+    read_items,
+    read_record,
+    save,
+)
 from palette_bench.artifacts.seeds import seed_of
 from palette_bench.common.canonical import bytes_digest, pixel_digest
 from palette_bench.common.errors import InputError, UsageError
@@ -102,7 +112,7 @@ class Result:
     def save(self, folder: PathLike) -> "Result":
         """Write ``result.json`` and ``items.csv``. Raises InputError where another result lies."""
         folder = Path(folder)
-        if (folder / "result.json").exists() and read_record(folder).record.result_id != self.record.result_id:
+        if (folder / RECORD_FILE).exists() and read_record(folder).record.result_id != self.record.result_id:
             raise InputError(
                 "the folder holds another result",
                 where=folder,
@@ -317,19 +327,8 @@ def merge(parts: Sequence[PathLike], name: str, *, jobs: int | None = None, prog
 def read_result(where: PathLike) -> Result:
     """A result from its folder or its ``result.json`` with ``items.csv`` beside it, both checked."""
     of = read_record(Path(where))
-    path = of.path.with_name("items.csv")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError("the items of a record cannot be read", where=path, found=error.strerror or error) from error
-    if bytes_digest(data) != of.items_sha256:
-        raise InputError(
-            "these are not the items of the record",
-            where=path,
-            expected=f"sha256 {of.items_sha256}",
-            found=f"sha256 {bytes_digest(data)}",
-            next_step="keep both files together, or score the predictions again",
-        )
+    read_items(of)
+    data = of.path.with_name(ITEMS_FILE).read_bytes()
     return Result(of.record, data.decode(), of.path.parent)
 
 
@@ -343,9 +342,9 @@ def compare(left: Result | PathLike, right: Result | PathLike, *, only: Sequence
 
     def side(given: Result | PathLike) -> Side:
         result = given if isinstance(given, Result) else read_result(given)
-        path = (result.folder or Path(result.record.name)) / "result.json"
+        path = (result.folder or Path(result.record.name)) / RECORD_FILE
         data = result.items_csv.encode()
-        items: Items = parse_items(data, path.with_name("items.csv"), result.record.scored.count)
+        items: Items = parse_items(data, path.with_name(ITEMS_FILE), result.record.scored.count)
         return Side(RecordFile(path, result.record, bytes_digest(data)), items)
 
     return compare_sides(side(left), side(right), only=only)
